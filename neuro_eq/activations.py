@@ -1,0 +1,199 @@
+r"""Activations ``a = ρ(u)`` as gradients of convex Lagrangians ``L(u)``.
+
+For an energy network ``ρ = ∇L``, so the energy of a population is its Legendre term ``⟨u, a⟩ − L(u)``.  Each class
+below holds the pair, and the test-suite checks ``ρ = ∇L`` and ``ρ' = ρ'ᵀ`` for every one of them.
+A gain that differs from unit to unit would make ``ρ'`` non-symmetric; put it into a directed synapse instead.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, Literal
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from neuro_eq.arrays import Array, Parameters, Samples, Shape, Units, is_complex, sum_units
+from neuro_eq.frozen import Frozen
+
+LOG_2 = float(np.log(2.0))
+
+
+class Activation(Frozen):
+    """One activation function; subclass it, give it a ``kind``, and a network can use it.
+
+    ``slope_bound`` is ``sup ‖ρ'(u)‖₂``.  ``analytic`` says whether ρ continues to complex arguments, which the
+    holomorphic gradient needs.  ``elementwise`` says whether ρ acts on each unit by itself.
+    """
+
+    kind: str
+    analytic: ClassVar[bool] = True
+    elementwise: ClassVar[bool] = True
+    slope_bound: ClassVar[float] = 1.0
+
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Name and shape of each parameter of ρ for a population of this shape."""
+        return {}
+
+    def initial(self, shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Start values of ρ's parameters, float64."""
+        return {}
+
+    @abstractmethod
+    def lagrangian(self, u: Units, theta: Parameters) -> Samples:
+        """``L(u)``, summed over the units of each sample."""
+
+    @abstractmethod
+    def activity(self, u: Units, theta: Parameters) -> Units:
+        """``a = ρ(u) = ∇L(u)``."""
+
+    @abstractmethod
+    def slope(self, u: Units, v: Units, theta: Parameters) -> Units:
+        """The product ``ρ'(u) v``; as ``ρ'`` is symmetric it is also ``ρ'(u)ᵀ v``."""
+
+    def lagrangian_gradient(self, u: Units, theta: Parameters) -> dict[str, Array]:
+        """``∂L/∂θ`` at fixed potentials, mean over the batch."""
+        return {}
+
+    def activity_vjp(self, u: Units, mu: Units, theta: Parameters) -> dict[str, Array]:
+        """``(∂ρ/∂θ)ᵀ μ``, mean over the batch."""
+        return {}
+
+
+class Identity(Activation):
+    """``L = ½u²``, ``ρ(u) = u``."""
+
+    kind: Literal["identity"] = "identity"
+
+    def lagrangian(self, u: Units, theta: Parameters) -> Samples:
+        return 0.5 * sum_units(u * u)
+
+    def activity(self, u: Units, theta: Parameters) -> Units:
+        return u
+
+    def slope(self, u: Units, v: Units, theta: Parameters) -> Units:
+        return v
+
+
+class ReLU(Activation):
+    """``L = ½ max(u, 0)²``, ``ρ(u) = max(u, 0)``."""
+
+    kind: Literal["relu"] = "relu"
+    analytic: ClassVar[bool] = False
+
+    def lagrangian(self, u: Units, theta: Parameters) -> Samples:
+        a = self.activity(u, theta)
+        return 0.5 * sum_units(a * a)
+
+    def activity(self, u: Units, theta: Parameters) -> Units:
+        xp = array_namespace(u)
+        return xp.where(u > 0, u, xp.zeros_like(u))
+
+    def slope(self, u: Units, v: Units, theta: Parameters) -> Units:
+        xp = array_namespace(u)
+        return xp.where(u > 0, v, xp.zeros_like(v))
+
+
+class HardSigmoid(Activation):
+    """``L = ½ max(u, 0)² − ½ max(u − 1, 0)²``, ``ρ(u) = clip(u, 0, 1)``."""
+
+    kind: Literal["hard_sigmoid"] = "hard_sigmoid"
+    analytic: ClassVar[bool] = False
+
+    def lagrangian(self, u: Units, theta: Parameters) -> Samples:
+        xp = array_namespace(u)
+        zero = xp.zeros_like(u)
+        above = xp.where(u > 0, u, zero)
+        over = xp.where(u > 1, u - 1, zero)
+        return 0.5 * sum_units(above * above - over * over)
+
+    def activity(self, u: Units, theta: Parameters) -> Units:
+        return array_namespace(u).clip(u, 0.0, 1.0)
+
+    def slope(self, u: Units, v: Units, theta: Parameters) -> Units:
+        xp = array_namespace(u)
+        return xp.where((u > 0) & (u < 1), v, xp.zeros_like(v))
+
+
+class Sigmoid(Activation):
+    """``L = softplus(u)``, ``ρ(u) = 1/(1 + e^{−u})``, computed as ``½(1 + tanh(u/2))``, which cannot overflow."""
+
+    kind: Literal["sigmoid"] = "sigmoid"
+    slope_bound: ClassVar[float] = 0.25
+
+    def lagrangian(self, u: Units, theta: Parameters) -> Samples:
+        xp = array_namespace(u)
+        return sum_units(xp.where(u > 0, u, xp.zeros_like(u)) + xp.log1p(xp.exp(-xp.abs(u))))
+
+    def activity(self, u: Units, theta: Parameters) -> Units:
+        return 0.5 * (1.0 + array_namespace(u).tanh(0.5 * u))
+
+    def slope(self, u: Units, v: Units, theta: Parameters) -> Units:
+        a = self.activity(u, theta)
+        return a * (1.0 - a) * v
+
+
+class Tanh(Activation):
+    """``L = log cosh u`` (computed as ``|u| + log1p(e^{−2|u|}) − ln 2``), ``ρ(u) = tanh u``."""
+
+    kind: Literal["tanh"] = "tanh"
+
+    def lagrangian(self, u: Units, theta: Parameters) -> Samples:
+        xp = array_namespace(u)
+        size = xp.abs(u)
+        return sum_units(size + xp.log1p(xp.exp(-2.0 * size)) - LOG_2)
+
+    def activity(self, u: Units, theta: Parameters) -> Units:
+        return array_namespace(u).tanh(u)
+
+    def slope(self, u: Units, v: Units, theta: Parameters) -> Units:
+        a = self.activity(u, theta)
+        return (1.0 - a * a) * v
+
+
+class Softmax(Activation):
+    """``L = logsumexp(u)`` along the last axis, ``ρ(u) = softmax(u)``, ``ρ' = diag(a) − a aᵀ``."""
+
+    kind: Literal["softmax"] = "softmax"
+    elementwise: ClassVar[bool] = False
+    slope_bound: ClassVar[float] = 0.5
+
+    def lagrangian(self, u: Units, theta: Parameters) -> Samples:
+        xp = array_namespace(u)
+        top = xp.max(u, axis=-1, keepdims=True)
+        total = xp.log(xp.sum(xp.exp(u - top), axis=-1, keepdims=True))
+        return sum_units(top + total)
+
+    def activity(self, u: Units, theta: Parameters) -> Units:
+        return softmax(u)
+
+    def slope(self, u: Units, v: Units, theta: Parameters) -> Units:
+        xp = array_namespace(u)
+        a = self.activity(u, theta)
+        return a * (v - xp.sum(a * v, axis=-1, keepdims=True))
+
+
+def softmax(u: Units) -> Units:
+    """Softmax along the last axis.  The largest *real* part is subtracted, which keeps it holomorphic."""
+    xp = array_namespace(u)
+    real = xp.real(u) if is_complex(u) else u
+    weight = xp.exp(u - xp.max(real, axis=-1, keepdims=True))
+    return weight / xp.sum(weight, axis=-1, keepdims=True)
+
+
+def log_softmax(u: Units) -> Units:
+    """``log softmax(u)`` along the last axis, without overflow."""
+    xp = array_namespace(u)
+    shifted = u - xp.max(u, axis=-1, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
+
+
+ACTIVATIONS: dict[str, type[Activation]] = {
+    "identity": Identity,
+    "relu": ReLU,
+    "hard_sigmoid": HardSigmoid,
+    "sigmoid": Sigmoid,
+    "tanh": Tanh,
+    "softmax": Softmax,
+}
+"""The activations a spec can name."""

@@ -1,0 +1,51 @@
+"""Names for arrays in signatures, and the two reductions that every energy needs.
+
+The mathematics is written once against the Python array API, so an ``Array`` here is a NumPy array on the
+reference, Numba and Lava engines and a torch tensor on the torch engine.  The first axis is always the sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from array_api_compat import array_namespace
+from jaxtyping import Inexact
+
+Array: TypeAlias = Any
+"""A NumPy array or a torch tensor (anything the array API speaks of)."""
+
+Samples: TypeAlias = Inexact[Array, " batch"]
+"""One number per sample."""
+
+Units: TypeAlias = Inexact[Array, "batch *units"]
+"""One population: a sample axis, then the population's own shape."""
+
+Activities: TypeAlias = Mapping[str, Inexact[Array, "batch ..."]]
+"""Population name to activities (or potentials), all with the same sample axis."""
+
+Parameters: TypeAlias = Mapping[str, Inexact[Array, "..."]]
+"""Parameter name to array."""
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+def flat(x: Array) -> Inexact[Array, "batch units"]:
+    """One row per sample, the population's own axes flattened in C order."""
+    xp = array_namespace(x)
+    return xp.reshape(x, (x.shape[0], -1))
+
+
+def sum_units(x: Array) -> Samples:
+    """Sum over every axis but the sample's."""
+    return array_namespace(x).sum(flat(x), axis=1)
+
+
+def inner(x: Array, y: Array) -> Samples:
+    """Per-sample inner product over a population's units (no complex conjugation: energies stay holomorphic)."""
+    return sum_units(x * y)
+
+
+def is_complex(x: Array) -> bool:
+    """Whether an array holds complex numbers, as in a holomorphic nudge."""
+    return bool(array_namespace(x).isdtype(x.dtype, "complex floating"))
