@@ -1,0 +1,47 @@
+"""The oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from neuro_eq.arrays import Array
+from neuro_eq.engine import Ability, Agreement, Engine, Settling, Snapshot, Task
+from neuro_eq.settling import ArraySettling
+
+
+class ReferenceEngine(Engine):
+    """Every equation of :mod:`neuro_eq.dynamics`, evaluated by NumPy in float64."""
+
+    name: ClassVar[str] = "reference"
+    dtypes: ClassVar[tuple[str, ...]] = ("float64",)
+    lacks: ClassVar[Mapping[Ability, str]] = {}
+    agreement: ClassVar[Mapping[str, Agreement]] = {
+        "float64": Agreement(0.0, 0.0, 0.0, "it is the oracle"),
+    }
+
+    def asarray(self, values: Any) -> Array:
+        array = np.asarray(values)
+        return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+
+    def to_numpy(self, values: Array) -> np.ndarray:
+        return np.asarray(values)
+
+    def _begin(self, task: Task) -> Settling:
+        return QuietSettling(ArraySettling(self.dynamics, self._theta, task, self.asarray, self.to_numpy))
+
+
+class QuietSettling(Settling):
+    """NumPy warns where numbers overflow; here that is an outcome (a status), not a surprise."""
+
+    def __init__(self, settling: ArraySettling) -> None:
+        self.settling = settling
+
+    def advance(self, steps: int) -> bool:
+        with np.errstate(all="ignore"):
+            return self.settling.advance(steps)
+
+    def snapshot(self) -> Snapshot:
+        return self.settling.snapshot()

@@ -1,0 +1,483 @@
+r"""The contract of an engine: a compiled network that relaxes, and the answers that gradient methods need.
+
+A user sees one class for every backend.  An engine writer implements :meth:`Engine._begin` (how states move) and
+the two conversions; everything else has an implementation on the array API in :mod:`neuro_eq.dynamics`, which an
+engine overrides where it can do better.  Engines know nothing of gradient methods, optimisers or training.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar, Protocol, TypeVar, overload, runtime_checkable
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from neuro_eq.arrays import Activities, Array, Samples
+from neuro_eq.dynamics import Dynamics, Energy
+from neuro_eq.equilibrium import Equilibrium
+from neuro_eq.errors import BackendError, DataError, SpecError, did_you_mean
+from neuro_eq.solvers import Picard, Solver
+from neuro_eq.spec import Network, Population
+
+OwnEngine = TypeVar("OwnEngine", bound="Engine")
+
+
+class Ability(Enum):
+    """What a gradient method may need of an engine; the value completes "it cannot …"."""
+
+    NUDGE = "settle under a nudge"
+    PAIR = "settle several nudges as a group"
+    ASYMMETRY = "add the asymmetric correction (Dᵀ − D)(a − a*)"
+    LINEAR_RESPONSE = "apply the linear response Dᵀ and ρ' at a fixed point"
+    COMPLEX_NUDGE = "settle under a complex nudge"
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How closely an engine equals the oracle, with the arithmetic that it follows from.
+
+    ``fixed_point`` is absolute (activities are of order one); ``gradient`` is relative, per parameter, and is never
+    below ``noise / β``, as a difference of two nudged phases divides rounding errors by β.
+    """
+
+    fixed_point: float
+    gradient: float
+    noise: float
+    because: str
+
+    def gradient_at(self, beta: float) -> float:
+        """The relative gradient tolerance at a nudge of this size."""
+        return max(self.gradient, self.noise / abs(beta))
+
+
+@dataclass(frozen=True)
+class Task:
+    """One relaxation of K phases that stop as a group, all in the engine's own arrays.
+
+    Attributes:
+        inputs: clamped population to activities ``(batch, *shape)``, the same in every phase.
+        target: ``(batch, n_out)``, or None when no phase is nudged.
+        betas: one nudge per phase.
+        starts: one mapping of start potentials per phase.
+        anchor: activities ``a*`` of all populations at which the asymmetric correction is taken, or None.
+        solver: the iteration.
+        tol: ``(batch,)`` residuals at which samples stop, or None for exactly ``max_steps`` steps.
+        max_steps: the most steps.
+    """
+
+    inputs: Activities
+    target: Array | None
+    betas: tuple[complex, ...]
+    starts: tuple[Activities, ...]
+    anchor: Activities | None
+    solver: Solver
+    tol: np.ndarray | None
+    max_steps: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Where a relaxation stands.  Potentials and residuals are one entry per phase."""
+
+    states: tuple[Activities, ...]
+    residual: tuple[np.ndarray, ...]
+    steps: np.ndarray
+    status: np.ndarray
+
+
+class Settling(ABC):
+    """A relaxation under way.
+
+    The rule, the same on every engine.  Before each step a sample's residual is the largest over its phases; a
+    sample that is not finite, has diverged, or is at most at its tolerance stops where it is.  The others take the
+    step.  After the last step one more evaluation decides how they ended.
+    """
+
+    @abstractmethod
+    def advance(self, steps: int) -> bool:
+        """Take up to ``steps`` more steps; True when every sample has stopped."""
+
+    @abstractmethod
+    def snapshot(self) -> Snapshot:
+        """The states now, in the engine's own arrays."""
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """Something that watches relaxations, such as the trajectory file's Recorder."""
+
+    def relaxation(self, net: Engine, task: Task, settling: Settling, resumed: Equilibrium | Activities | None) -> None:
+        """Drive ``settling`` until it is finished, looking at it on the way; ``resumed`` is the user's start."""
+
+    def settled(self, net: Engine, task: Task, found: tuple[Equilibrium, ...]) -> None:
+        """See the equilibria that the relaxation ended in."""
+
+
+class Engine(ABC):
+    """A network compiled for one backend.  ``neuro_eq.compile`` makes it.
+
+    Raises (constructor):
+        BackendError: the backend cannot run this network or this precision; says what and why.
+    """
+
+    name: ClassVar[str]
+    dtypes: ClassVar[tuple[str, ...]] = ("float64", "float32")
+    solvers: ClassVar[tuple[type[Solver], ...]] = (Picard,)
+    lacks: ClassVar[Mapping[Ability, str]] = {Ability.COMPLEX_NUDGE: "its states are real numbers"}
+    """Abilities that the engine does not have, each with the reason: the ledger."""
+    synapse_kinds: ClassVar[tuple[str, ...] | None] = None
+    """Kinds of synapse that it can run; None when it runs any that is written on the array API."""
+    activation_kinds: ClassVar[tuple[str, ...] | None] = None
+    agreement: ClassVar[Mapping[str, Agreement]]
+    """dtype to how closely the engine equals the float64 oracle."""
+
+    def __init__(self, spec: Network, dtype: str = "float64", seed: int = 0) -> None:
+        self.refuse_what_it_cannot_run(spec, dtype)
+        self.spec = spec
+        self.dtype = dtype
+        self.seed = seed
+        self.dynamics = Dynamics(spec)
+        self._theta: dict[str, Array] = {}
+        self.set_parameters(spec.initial_parameters(seed))
+
+    @classmethod
+    def refuse_what_it_cannot_run(cls, spec: Network, dtype: str) -> None:
+        """Raise one sentence that names the first thing that this engine cannot do, and why."""
+        if dtype not in cls.dtypes:
+            raise BackendError(f'backend "{cls.name}" computes in {" or ".join(cls.dtypes)}, not in {dtype!r}')
+        for i, synapse in enumerate(spec.synapses):
+            if cls.synapse_kinds is not None and synapse.kind not in cls.synapse_kinds:
+                raise BackendError(
+                    f'backend "{cls.name}" cannot run synapses[{i}] ("{synapse.name}") of kind "{synapse.kind}"; '
+                    f"it runs {', '.join(cls.synapse_kinds)}"
+                )
+        for population in spec.free:
+            kind = population.activation.kind
+            if cls.activation_kinds is not None and kind not in cls.activation_kinds:
+                raise BackendError(
+                    f'backend "{cls.name}" cannot run activation "{kind}" of population "{population.name}"; '
+                    f"it runs {', '.join(cls.activation_kinds)}"
+                )
+
+    def refuse_what_it_cannot_do(self, *needs: Ability, by: str) -> None:
+        """Raise one sentence when a method named ``by`` needs an ability that this engine lacks."""
+        for need in needs:
+            if need in self.lacks:
+                raise BackendError(
+                    f'{by} needs backend "{self.name}" to {need.value}, which it cannot: {self.lacks[need]}'
+                )
+
+    def close(self) -> None:  # noqa: B027  # most engines hold nothing
+        """Give back what the engine holds outside this process; most hold nothing.  May be called twice."""
+
+    def __enter__(self: OwnEngine) -> OwnEngine:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # -- arrays ------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def asarray(self, values: Any) -> Array:
+        """Numbers as the engine's own array, in its precision; a copy where the engine could write into it."""
+
+    @abstractmethod
+    def to_numpy(self, values: Array) -> np.ndarray:
+        """One of the engine's arrays as a NumPy array."""
+
+    # -- parameters --------------------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """``"synapse.weight"`` to the engine's own array.  Copy before changing; see :meth:`set_parameters`."""
+        return dict(self._theta)
+
+    def set_parameters(self, values: Mapping[str, Any]) -> None:
+        """Set some or all parameters; a symmetric self-synapse keeps the symmetric part ``½(W + Wᵀ)``.
+
+        Raises:
+            SpecError: an unknown name, a wrong shape, or a value that is not finite.
+        """
+        shapes = self.spec.parameter_shapes
+        updated = dict(self._theta)
+        for name, value in values.items():
+            if name not in shapes:
+                raise SpecError("no such parameter" + did_you_mean(name, shapes), name)
+            array = self.asarray(value)
+            if tuple(array.shape) != shapes[name]:
+                raise SpecError(f"expected shape {list(shapes[name])}, found {list(array.shape)}", name)
+            if not bool(array_namespace(array).all(array_namespace(array).isfinite(array))):
+                raise SpecError("holds values that are not finite", name)
+            updated[name] = array
+        self._theta = self.spec.project(updated)
+
+    # -- relaxation --------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _begin(self, task: Task) -> Settling:
+        """Start a relaxation."""
+
+    @overload
+    def relax(
+        self,
+        x: Any,
+        *,
+        target: Any = ...,
+        beta: float | complex = ...,
+        start: Equilibrium | Activities | None = ...,
+        solver: Solver = ...,
+        tol: float | np.ndarray | None = ...,
+        max_steps: int = ...,
+        asymmetry_at: Equilibrium | None = ...,
+        record: Observer | None = ...,
+    ) -> Equilibrium: ...
+
+    @overload
+    def relax(
+        self,
+        x: Any,
+        *,
+        target: Any = ...,
+        beta: Sequence[float | complex],
+        start: Equilibrium | Activities | None = ...,
+        solver: Solver = ...,
+        tol: float | np.ndarray | None = ...,
+        max_steps: int = ...,
+        asymmetry_at: Equilibrium | None = ...,
+        record: Observer | None = ...,
+    ) -> tuple[Equilibrium, ...]: ...
+
+    def relax(
+        self,
+        x: Any,
+        *,
+        target: Any = None,
+        beta: float | complex | Sequence[float | complex] = 0.0,
+        start: Equilibrium | Activities | None = None,
+        solver: Solver = Picard(),
+        tol: float | np.ndarray | None = 1e-6,
+        max_steps: int = 500,
+        asymmetry_at: Equilibrium | None = None,
+        record: Observer | None = None,
+    ) -> Equilibrium | tuple[Equilibrium, ...]:
+        """Let the network settle.
+
+        Args:
+            x: data of the clamped populations, ``(batch, *shape)`` or ``(batch, units)``; a mapping by name when
+                there are several.
+            target: ``(batch, n_out)`` values, or ``(batch,)`` integer class labels.  Needed when nudging.
+            beta: the nudge; a sequence settles several phases as one group, in which a sample stops when the
+                largest of its residuals is small enough.
+            start: the state to start from; zero potentials when not given.
+            solver: the iteration.
+            tol: the residual at which a sample stops, one for all or ``(batch,)``; None runs exactly ``max_steps``.
+            max_steps: the most steps.
+            asymmetry_at: a free equilibrium at which to take the asymmetric correction ``(Dᵀ − D)(a − a*)``.
+            record: an observer, such as a Recorder, that is given the trajectory.
+
+        Returns:
+            One :class:`Equilibrium`, or a tuple with one for each nudge of the sequence.
+
+        Raises:
+            DataError: ``x``, ``target`` or ``start`` does not fit the network.
+            BackendError: the engine lacks the solver or the nudge.
+        """
+        betas = tuple(beta) if isinstance(beta, Sequence) else (beta,)
+        task = self._task(x, target, betas, start, solver, tol, max_steps, asymmetry_at)
+        # NumPy warns where numbers overflow; here that is an outcome (a status), not a surprise.
+        with np.errstate(all="ignore"):
+            settling = self._begin(task)
+        if record is None:
+            while not settling.advance(max(max_steps, 1)):
+                pass
+        else:
+            record.relaxation(self, task, settling, resumed=start)
+        snapshot = settling.snapshot()
+        with np.errstate(all="ignore"):
+            found = tuple(
+                Equilibrium(
+                    states=states,
+                    activities=self.dynamics.activities(states, task.inputs, self._theta),
+                    steps=snapshot.steps,
+                    residual=residual,
+                    status=snapshot.status,
+                    beta=nudge,
+                )
+                for states, residual, nudge in zip(snapshot.states, snapshot.residual, betas, strict=True)
+            )
+        if record is not None:
+            record.settled(self, task, found)
+        return found if isinstance(beta, Sequence) else found[0]
+
+    # -- answers at a state ------------------------------------------------------------------------------------
+
+    def energy(self, state: Equilibrium) -> Energy:
+        """``G`` per sample and per term, at the state's potentials and activities."""
+        return self.dynamics.energy(state.states, state.activities, self._theta)
+
+    def cost(self, state: Equilibrium, y: Any) -> Samples:
+        """``C(a, y)`` per sample."""
+        return self.dynamics.cost(state.activities, self.target(y, state.batch), self._theta)
+
+    def output(self, state: Equilibrium) -> Array:
+        """The network's answer at a state, ``(batch, n_out)``: output activities, or readout probabilities."""
+        return self.dynamics.output(state.activities, self._theta)
+
+    def predict(self, x: Any, *, solver: Solver = Picard(), tol: float = 1e-4, max_steps: int = 500) -> Array:
+        """The network's answer at its free fixed point, ``(batch, n_out)``."""
+        return self.output(self.relax(x, solver=solver, tol=tol, max_steps=max_steps))
+
+    # -- what gradient methods are made of ---------------------------------------------------------------------
+
+    def energy_gradient(self, state: Equilibrium) -> dict[str, Array]:
+        """``∂G/∂θ`` at fixed activities and potentials, mean over the batch; synapse and activation parameters."""
+        return self.dynamics.energy_gradient(state.states, state.activities, self._theta)
+
+    def drive_vjp(self, state: Equilibrium, lam: Activities, mu: Activities) -> dict[str, Array]:
+        """``(∂drive/∂θ)ᵀ λ + (∂ρ/∂θ)ᵀ μ`` at a state, mean over the batch."""
+        return self.dynamics.drive_vjp(state.states, state.activities, lam, mu, self._theta)
+
+    def cost_slope(self, state: Equilibrium, y: Any) -> dict[str, Array]:
+        """``∂C/∂a`` of every free population."""
+        return self.dynamics.cost_slope(state.activities, self.target(y, state.batch), self._theta)
+
+    def cost_gradient(self, state: Equilibrium, y: Any) -> dict[str, Array]:
+        """``∂C/∂θ`` of the readout's own parameters, mean over the batch; empty without a readout."""
+        return self.dynamics.cost_gradient(state.activities, self.target(y, state.batch), self._theta)
+
+    def transposed(self, state: Equilibrium, lam: Activities) -> dict[str, Array]:
+        """``Dᵀ λ`` with ``D = ∂drive/∂a`` at a state."""
+        return self.dynamics.transposed(state.activities, lam, self._theta)
+
+    def response(self, state: Equilibrium, delta: Activities) -> dict[str, Array]:
+        """``D δ`` with ``D = ∂drive/∂a`` at a state."""
+        return self.dynamics.response(state.activities, delta, self._theta)
+
+    def slope(self, state: Equilibrium, v: Activities) -> dict[str, Array]:
+        """``ρ'(u) v`` at a state."""
+        return self.dynamics.slope(state.states, v, self._theta)
+
+    def rms(self, x: Activities) -> np.ndarray:
+        """RMS over each sample's free units, the measure of residuals and nudges; ``(batch,)`` float64."""
+        with np.errstate(all="ignore"):
+            return np.sqrt(np.asarray(self.to_numpy(self.dynamics.mean_square(x)), dtype=np.float64))
+
+    @property
+    def epsilon(self) -> float:
+        """Machine epsilon of the engine's precision."""
+        return float(np.finfo(self.dtype).eps)
+
+    # -- what users hand in ------------------------------------------------------------------------------------
+
+    def inputs(self, x: Any) -> dict[str, Array]:
+        """Data of the clamped populations in the engine's arrays, each in its population's shape."""
+        clamped = self.spec.clamped
+        if isinstance(x, Mapping):
+            unknown = [name for name in x if name not in {p.name for p in clamped}]
+            if unknown:
+                raise DataError(
+                    f'x["{unknown[0]}"]: no clamped population' + did_you_mean(unknown[0], [p.name for p in clamped])
+                )
+            missing = [p.name for p in clamped if p.name not in x]
+            if missing:
+                raise DataError(f'x: no data for the clamped population "{missing[0]}"')
+            arrays = {p.name: self._data(x[p.name], p, f'x["{p.name}"]') for p in clamped}
+        elif len(clamped) == 1:
+            arrays = {clamped[0].name: self._data(x, clamped[0], "x")}
+        else:
+            raise DataError(
+                f"x: the network has {len(clamped)} clamped populations, so give a mapping from name to array"
+            )
+        batches = {array.shape[0] for array in arrays.values()}
+        if len(batches) > 1:
+            raise DataError(f"x: the clamped populations have different numbers of samples, {sorted(batches)}")
+        return arrays
+
+    def target(self, y: Any, batch: int) -> Array:
+        """Targets as ``(batch, n_out)``; integer class labels become one-hot rows."""
+        if self.spec.cost is None:
+            raise SpecError("the network has no cost, so there is nothing to nudge towards", "cost")
+        outputs = self.spec.cost.outputs(self.spec.shapes)
+        array = self._numbers(y, "target")
+        if array.ndim == 1 and array.dtype.kind in "iu":
+            if array.size and (array.min() < 0 or array.max() >= outputs):
+                raise DataError(f"target: labels must lie in 0…{outputs - 1}, found {array.min()}…{array.max()}")
+            array = np.eye(outputs)[array]
+        else:
+            array = array.reshape(array.shape[0], -1) if array.ndim else array
+        if array.shape != (batch, outputs):
+            raise DataError(
+                f"target: expected ({batch}, {outputs}) values or {batch} integer labels, found {list(array.shape)}"
+            )
+        return self.asarray(array)
+
+    def _data(self, values: Any, population: Population, place: str) -> Array:
+        array = self._numbers(values, place)
+        wanted = population.shape
+        if array.ndim < 2 or (array.shape[1:] != wanted and array[:1].size != population.size):
+            raise DataError(f"{place}: expected (batch, {', '.join(map(str, wanted))}), found {list(array.shape)}")
+        if array.shape[0] == 0:
+            raise DataError(f"{place}: holds no samples")
+        return self.asarray(array.reshape(array.shape[0], *wanted))
+
+    def _numbers(self, values: Any, place: str) -> np.ndarray:
+        array = values if isinstance(values, np.ndarray) else self.to_numpy(values)
+        if array.dtype.kind not in "fiub":
+            raise DataError(f"{place}: expected real numbers, found dtype {array.dtype}")
+        if not np.all(np.isfinite(array)):
+            raise DataError(f"{place}: holds values that are not finite")
+        return array
+
+    def _task(
+        self,
+        x: Any,
+        target: Any,
+        betas: tuple[complex, ...],
+        start: Equilibrium | Activities | None,
+        solver: Solver,
+        tol: float | np.ndarray | None,
+        max_steps: int,
+        asymmetry_at: Equilibrium | None,
+    ) -> Task:
+        if not isinstance(solver, self.solvers):
+            known = ", ".join(kind.__name__ for kind in self.solvers)
+            raise BackendError(f'backend "{self.name}" cannot run the solver {type(solver).__name__}; it runs {known}')
+        if any(isinstance(beta, complex) for beta in betas):
+            self.refuse_what_it_cannot_do(Ability.COMPLEX_NUDGE, by="a complex beta")
+        if asymmetry_at is not None:
+            self.refuse_what_it_cannot_do(Ability.ASYMMETRY, by="asymmetry_at")
+        inputs = self.inputs(x)
+        batch = next(iter(inputs.values())).shape[0]
+        nudged = any(beta != 0 for beta in betas)
+        if nudged and target is None:
+            raise DataError("target: a nudged phase (beta ≠ 0) needs a target")
+        starts = self._start(start, batch)
+        return Task(
+            inputs=inputs,
+            target=self.target(target, batch) if nudged else None,
+            betas=betas,
+            starts=tuple(starts for _ in betas),
+            anchor=None if asymmetry_at is None or not self.spec.asymmetric else asymmetry_at.activities,
+            solver=solver,
+            tol=None if tol is None else np.broadcast_to(np.asarray(tol, dtype=np.float64), (batch,)),
+            max_steps=max_steps,
+        )
+
+    def _start(self, start: Equilibrium | Activities | None, batch: int) -> Activities:
+        if start is None:
+            return {p.name: self.asarray(np.zeros((batch, *p.shape))) for p in self.spec.free}
+        states = start.states if isinstance(start, Equilibrium) else start
+        found: dict[str, Array] = {}
+        for p in self.spec.free:
+            if p.name not in states:
+                raise DataError(f'start: no potentials for population "{p.name}"')
+            found[p.name] = self.asarray(states[p.name])
+            if tuple(found[p.name].shape) != (batch, *p.shape):
+                wanted = [batch, *p.shape]
+                raise DataError(f'start["{p.name}"]: expected shape {wanted}, found {list(found[p.name].shape)}')
+        return found

@@ -1,0 +1,142 @@
+"""A relaxation on the array API: the loop of the reference engine (NumPy) and of the torch engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from array_api_compat import array_namespace
+
+from neuro_eq.arrays import Activities, Array, Parameters
+from neuro_eq.dynamics import Dynamics
+from neuro_eq.engine import Settling, Snapshot, Task
+from neuro_eq.equilibrium import DIVERGENCE, Status
+from neuro_eq.solvers import Picard
+
+
+class ArraySettling(Settling):
+    """Masked Picard steps on all phases of all samples at once.
+
+    Rows are phase-major: row ``k·batch + i`` is sample ``i`` in phase ``k``.  Every step masks the samples that have
+    stopped; whether all have is asked only every ``check_every`` steps, as that question makes a GPU wait.
+
+    Args:
+        asarray: NumPy to the engine's own arrays.
+        to_numpy: the way back.
+    """
+
+    def __init__(
+        self,
+        dynamics: Dynamics,
+        theta: Parameters,
+        task: Task,
+        asarray: Callable[[np.ndarray], Array],
+        to_numpy: Callable[[Array], np.ndarray],
+        check_every: int = 1,
+    ) -> None:
+        assert isinstance(task.solver, Picard), "engines refuse other solvers earlier"
+        self.alpha = task.solver.alpha
+        self.dynamics, self.theta, self.task = dynamics, theta, task
+        self.to_numpy, self.check_every = to_numpy, check_every
+        self.phases = len(task.betas)
+        first = next(iter(task.inputs.values())) if task.inputs else next(iter(task.starts[0].values()))
+        self.batch = first.shape[0]
+        xp = self.xp = array_namespace(first)
+        self.u = {name: xp.concat([start[name] for start in task.starts], axis=0) for name in task.starts[0]}
+        self.inputs = {name: self._every_phase(value) for name, value in task.inputs.items()}
+        self.target = None if task.target is None else self._every_phase(task.target)
+        self.beta = asarray(np.repeat(np.asarray(task.betas), self.batch))
+        self.anchor = None
+        if task.anchor is not None:
+            self.anchor = {name: self._every_phase(value) for name, value in task.anchor.items()}
+        a = self.dynamics.activities(self.u, self.inputs, theta)
+        self.still = self.dynamics.still_drive(a, theta)
+        # Float64 zeros have to be asked for: on torch the default float is 32 bits wide.
+        self.tol = None if task.tol is None else asarray(task.tol)
+        self.active = xp.ones_like(self.beta[: self.batch], dtype=xp.bool)
+        self.steps = xp.zeros_like(self.active, dtype=xp.int64)
+        self.status = xp.full_like(self.steps, int(Status.MAX_STEPS))
+        self.residual = xp.full_like(xp.real(self.beta) if np.iscomplexobj(task.betas) else self.beta, float("nan"))
+        self.limit: Array | None = None
+        self.taken = 0
+
+    def advance(self, steps: int) -> bool:
+        if self._finished():
+            return True
+        for i in range(steps):
+            if self.taken >= self.task.max_steps:
+                break
+            drive = self._evaluate()
+            self._step(drive)
+            self.taken += 1
+            if (i + 1) % self.check_every == 0 and self._finished():
+                return True
+        if self.taken >= self.task.max_steps:
+            self._evaluate()
+            self.active = self.xp.zeros_like(self.active)
+        return self._finished()
+
+    def snapshot(self) -> Snapshot:
+        parts = [slice(k * self.batch, (k + 1) * self.batch) for k in range(self.phases)]
+        residual = np.asarray(self.to_numpy(self.residual), dtype=np.float64)
+        return Snapshot(
+            states=tuple({name: value[part, ...] for name, value in self.u.items()} for part in parts),
+            residual=tuple(residual[part] for part in parts),
+            steps=self.to_numpy(self.steps),
+            status=self.to_numpy(self.status),
+        )
+
+    def _every_phase(self, value: Array) -> Array:
+        return self.xp.concat([value] * self.phases, axis=0) if self.phases > 1 else value
+
+    def _finished(self) -> bool:
+        return not bool(self.xp.any(self.active))
+
+    def _evaluate(self) -> Activities:
+        """The drive at the present state; samples whose residual says so stop."""
+        xp, theta = self.xp, self.theta
+        a = self.dynamics.activities(self.u, self.inputs, theta)
+        moving = self.dynamics.moving_drive(a, theta)
+        drive = {name: self.still[name] + moving[name] for name in moving}
+        if self.target is not None:
+            cost = self.dynamics.spec.cost
+            assert cost is not None
+            drive[cost.population] = drive[cost.population] + self.dynamics.nudge(a, self.target, self.beta, theta)
+        if self.anchor is not None:
+            correction = self.dynamics.asymmetry(self.anchor, a, theta)
+            drive = {name: drive[name] + correction[name] for name in drive}
+        difference = {name: drive[name] - self.u[name] for name in drive}
+        residual = xp.sqrt(self.dynamics.mean_square(difference))
+        self.residual = xp.where(self._rows(self.active), residual, self.residual)
+        worst = self._worst(residual)
+        if self.limit is None:
+            self.limit = DIVERGENCE * xp.where(worst > 1.0, worst, xp.ones_like(worst))
+        self._stop(~xp.isfinite(worst), Status.NONFINITE)
+        self._stop(worst > self.limit, Status.DIVERGED)
+        if self.tol is not None:
+            self._stop(worst <= self.tol, Status.CONVERGED)
+        return drive
+
+    def _worst(self, residual: Array) -> Array:
+        """The largest residual of a sample over its phases; not-a-number if any of them is."""
+        worst = residual[: self.batch]
+        for k in range(1, self.phases):
+            other = residual[k * self.batch : (k + 1) * self.batch]
+            worst = self.xp.where(worst >= other, worst, other) + 0.0 * (worst + other)
+        return worst
+
+    def _stop(self, those: Array, status: Status) -> None:
+        xp = self.xp
+        self.status = xp.where(self.active & those, xp.full_like(self.status, int(status)), self.status)
+        self.active = self.active & ~those
+
+    def _rows(self, samples: Array) -> Array:
+        return self._every_phase(samples)
+
+    def _step(self, drive: Activities) -> None:
+        xp = self.xp
+        rows = self._rows(self.active)
+        for name, u in self.u.items():
+            moves = xp.reshape(rows, (-1,) + (1,) * (u.ndim - 1))
+            self.u[name] = xp.where(moves, u + self.alpha * (drive[name] - u), u)
+        self.steps = self.steps + xp.astype(self.active, xp.int64)

@@ -1,0 +1,72 @@
+r"""How a network is brought to its fixed point ``u = drive(ρ(u))``: solver objects, and when to stop.
+
+A solver is data.  It knows no engine; an engine says which solvers it can run and refuses the others by name.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, SerializeAsAny, field_serializer, field_validator
+
+from neuro_eq.frozen import Frozen, parse_kind
+
+
+class Solver(Frozen):
+    """Base of the solvers."""
+
+    kind: str
+
+
+class Picard(Solver):
+    """Damped fixed-point iteration ``u ← u + α (drive(ρ(u)) − u)``.
+
+    ``alpha = dt/τ`` in (0, 1].  A step lowers the energy if ``α ≤ 1/(1 + κ·sup‖ρ'‖)``, ``κ = max(0, λ_max ∂²e)``.
+    """
+
+    kind: Literal["picard"] = "picard"
+    alpha: float = Field(default=0.5, gt=0.0, le=1.0)
+
+
+SOLVERS: dict[str, type[Solver]] = {"picard": Picard}
+"""The solvers a configuration can name."""
+
+
+class Relaxation(Frozen):
+    """How one phase settles: the solver, when to stop, and after how many steps to give up.
+
+    Args:
+        solver: the iteration.
+        tol: a number stops each sample by itself when its residual (RMS of ``drive − u`` over its free units) is at
+            most that; ``None`` runs exactly ``max_steps`` steps; ``"nudge"`` takes the tolerance from the size of
+            the nudge, ``max(eta·r₀, 10·eps·RMS(u))`` with ``r₀ = β·RMS(∂C/∂a)``, as the relative error of a
+            gradient is about ``(1+L)/(1−L)·residual/r₀``.
+        max_steps: the most steps a sample may take.
+        eta: the fraction of the nudge that ``tol="nudge"`` allows; 1e-7 for tables of gradient equivalence.
+    """
+
+    solver: SerializeAsAny[Solver] = Picard()
+    tol: float | Literal["nudge"] | None = "nudge"
+    max_steps: int = Field(default=500, ge=0)
+    eta: float = Field(default=1e-3, gt=0.0)
+
+    @field_validator("solver", mode="before")
+    @classmethod
+    def _solver_by_name(cls, value: object) -> Solver:
+        return parse_kind(value, SOLVERS, Solver, "solver")
+
+    @field_validator("tol", mode="before")
+    @classmethod
+    def _fixed_is_none(cls, value: object) -> object:
+        return None if value == "fixed" else value
+
+    @field_serializer("tol")
+    def _none_is_fixed(self, value: float | str | None) -> float | str:
+        return "fixed" if value is None else value  # TOML has no null
+
+    @field_validator("tol")
+    @classmethod
+    def _tolerance_is_positive(cls, value: float | str | None) -> float | str | None:
+        if isinstance(value, float) and value <= 0:
+            raise ValueError("a tolerance must be positive; None runs exactly max_steps steps")
+        return value
