@@ -1,0 +1,210 @@
+"""What gradient methods share: the free phase at a tolerance that fits the nudge, and the evidence they return."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import AfterValidator
+
+from neuro_eq.arrays import Array
+from neuro_eq.engine import Ability, Engine, Observer
+from neuro_eq.equilibrium import Equilibrium, Status
+from neuro_eq.errors import SpecError
+from neuro_eq.frozen import Frozen
+from neuro_eq.solvers import Relaxation
+from neuro_eq.spec import Network
+
+
+def _moves(beta: float) -> float:
+    if beta == 0:
+        raise ValueError("a nudge must not be 0")
+    return beta
+
+
+Gradient = dict[str, Array]
+"""``"synapse.weight"`` to the batch mean of ``dC/dθ``, in the engine's own arrays."""
+
+Nudge = Annotated[float, AfterValidator(_moves)]
+"""The size of a nudge: any finite number but 0."""
+
+UNSETTLED = 1e-2
+"""A sample whose residual exceeds this fraction of the nudge's size is not settled enough to trust its gradient."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a gradient stands on.
+
+    Attributes:
+        free: the free equilibrium.
+        nudged: the nudged ones, in the order of the method's phases; empty where there are none.
+        cost: ``(batch,)`` ``C(a*, y)`` at the free state.
+        nudge_size: ``(batch,)`` ``r₀ = |β|·RMS(∂C/∂a)`` over free units; of ``∂C/∂a`` itself where nothing is nudged.
+        rounding: ``(batch,)`` ``10·eps·RMS(u)``: a residual below it is noise.
+        adjoint_residual: ``(batch,)`` relative residual of the adjoint equation, for methods that solve it.
+    """
+
+    free: Equilibrium
+    nudged: tuple[Equilibrium, ...]
+    cost: np.ndarray
+    nudge_size: np.ndarray
+    rounding: np.ndarray
+    adjoint_residual: np.ndarray | None = None
+
+    @property
+    def residual(self) -> np.ndarray:
+        """``(batch,)`` the largest residual of a sample over all phases."""
+        return np.max([phase.residual for phase in (self.free, *self.nudged)], axis=0)
+
+    @property
+    def unsettled(self) -> int:
+        """Samples whose residual exceeds ``1e-2·r₀``: their gradient is not to be trusted at this β.
+
+        A sample whose whole nudge is below rounding has nothing left to learn and is counted in ``mute`` instead.
+        """
+        return int(np.sum(~(self.residual <= UNSETTLED * self.nudge_size) & ~self._is_mute))
+
+    @property
+    def mute(self) -> int:
+        """Samples whose nudge is lost in rounding, ``1e-2·r₀ < 10·eps·RMS(u)``: fitted, or β is too small."""
+        return int(np.sum(self._is_mute))
+
+    @property
+    def _is_mute(self) -> np.ndarray:
+        return UNSETTLED * self.nudge_size < self.rounding
+
+
+class GradientMethod(Frozen):
+    """An estimate of ``dC/dθ``.  It knows no engine; what it needs of one is in ``needs``."""
+
+    kind: str
+    needs: ClassVar[tuple[Ability, ...]] = ()
+
+    def gradient(
+        self,
+        net: Engine,
+        x: Any,
+        y: Any,
+        *,
+        free: Relaxation | None = None,
+        nudged: Relaxation | None = None,
+        record: Observer | None = None,
+    ) -> tuple[Gradient, Evidence]:
+        """The batch mean of ``dC/dθ`` for every parameter, and the evidence.
+
+        Args:
+            net: a compiled network with a cost.
+            x: data of the clamped populations, ``(batch, …)``.
+            y: targets ``(batch, n_out)``, or ``(batch,)`` integer labels.
+            free: how the free phase settles; :class:`~neuro_eq.solvers.Relaxation` by default.
+            nudged: how the nudged phases settle; as ``free`` when not given.
+            record: an observer, such as a Recorder, that is given every phase.
+
+        Raises:
+            BackendError: the engine lacks what the method needs.
+            SpecError: the method does not apply to this network; the message names the synapse and what does.
+        """
+        self.refuse(net.spec)
+        net.refuse_what_it_cannot_do(*self.needs, by=type(self).__name__)
+        free = free or Relaxation()
+        return self._gradient(net, x, net.target(y, _batch(net, x)), free, nudged or free, record)
+
+    def refuse(self, spec: Network) -> None:
+        """Raise when the method does not apply to this network."""
+        if spec.cost is None:
+            raise SpecError("the network has no cost, so there is no gradient to estimate", "cost")
+
+    @abstractmethod
+    def _gradient(
+        self, net: Engine, x: Any, y: Array, free: Relaxation, nudged: Relaxation, record: Observer | None
+    ) -> tuple[Gradient, Evidence]: ...
+
+
+def _batch(net: Engine, x: Any) -> int:
+    return int(next(iter(net.inputs(x).values())).shape[0])
+
+
+def settle_free(
+    net: Engine, x: Any, y: Array, how: Relaxation, beta: float, record: Observer | None
+) -> tuple[Equilibrium, np.ndarray]:
+    """The free equilibrium and ``r₀`` per sample.
+
+    With ``tol="nudge"`` the nudge's size is known only where the network has settled, so a first pass stops at
+    ``eta·|β|`` and the samples whose nudge turns out smaller go on from there.
+    """
+    if how.tol != "nudge":
+        state = net.relax(x, solver=how.solver, tol=how.tol, max_steps=how.max_steps, record=record)
+        return state, nudge_size(net, state, y, beta)
+    first = np.full(y.shape[0], how.eta * abs(beta))
+    state = net.relax(x, solver=how.solver, tol=first, max_steps=how.max_steps, record=record)
+    size = nudge_size(net, state, y, beta)
+    tol = tolerance(net, state, size, how)
+    wants_more = (state.status == Status.CONVERGED) & ~(state.residual <= tol)
+    left = how.max_steps - int(state.steps.max(initial=0))
+    if not wants_more.any() or left <= 0:
+        return state, size
+    # A sample that is already close enough stops at once, so only the others move.
+    more = net.relax(
+        x, start=state, solver=how.solver, tol=np.maximum(tol, np.where(wants_more, 0.0, np.inf)),
+        max_steps=left, record=record,
+    )  # fmt: skip
+    status = np.where(wants_more, more.status, state.status)
+    more = replace(more, steps=state.steps + more.steps, status=status)
+    return more, nudge_size(net, more, y, beta)
+
+
+def settle_nudged(
+    net: Engine,
+    x: Any,
+    y: Array,
+    betas: tuple[float, ...],
+    free: Equilibrium,
+    size: np.ndarray,
+    how: Relaxation,
+    record: Observer | None,
+    asymmetry_at: Equilibrium | None = None,
+) -> tuple[Equilibrium, ...]:
+    """The nudged equilibria, all from the free one and as one group."""
+    return net.relax(
+        x,
+        target=y,
+        beta=betas,
+        start=free,
+        solver=how.solver,
+        tol=tolerance(net, free, size, how) if how.tol == "nudge" else how.tol,
+        max_steps=how.max_steps,
+        asymmetry_at=asymmetry_at,
+        record=record,
+    )
+
+
+def nudge_size(net: Engine, free: Equilibrium, y: Array, beta: float) -> np.ndarray:
+    """``r₀ = |β|·RMS(∂C/∂a)`` over each sample's free units."""
+    return abs(beta) * net.rms(net.cost_slope(free, y))
+
+
+def tolerance(net: Engine, state: Equilibrium, size: np.ndarray, how: Relaxation) -> np.ndarray:
+    """``max(eta·r₀, 10·eps·RMS(u))`` per sample: below the second term only rounding is left."""
+    return np.maximum(how.eta * size, rounding(net, state))
+
+
+def rounding(net: Engine, state: Equilibrium) -> np.ndarray:
+    """``10·eps·RMS(u)`` per sample, about where a residual cannot become smaller."""
+    return 10.0 * net.epsilon * net.rms(state.states)
+
+
+def in_spec_order(net: Engine, *parts: Mapping[str, Array]) -> Gradient:
+    """The parts as one gradient, in the order of the network's parameters."""
+    joined: dict[str, Array] = {}
+    for part in parts:
+        joined.update(part)
+    return {name: joined[name] for name in net.spec.parameter_shapes}
+
+
+def difference(above: Mapping[str, Array], below: Mapping[str, Array], width: float) -> dict[str, Array]:
+    """``(above − below)/width``, entry by entry."""
+    return {name: (above[name] - below[name]) / width for name in above}
