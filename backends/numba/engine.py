@@ -166,6 +166,7 @@ class BlockSettling(Settling):
         self.cost = layout.cost if task.target is not None else np.array([kernels.NO_COST, 0], dtype=np.int64)
         if cost is not None and self.cost[0] == kernels.CROSS_ENTROPY:
             self.readout, self.bias = theta[f"{cost.name}.weight"], theta[f"{cost.name}.bias"]
+        self.transposed = np.ascontiguousarray(self.readout.T)
         a = engine.dynamics.activities(task.starts[0], task.inputs, theta)
         still = engine.dynamics.still_drive(a, theta)
         self.blocks = []
@@ -190,7 +191,7 @@ class BlockSettling(Settling):
 
     def _settle(self, block: Block, end: int) -> None:
         kernels.settle_block(
-            self.plan.populations, self.plan.synapses, self.weights, self.cost, self.readout, self.bias,
+            self.plan.populations, self.plan.synapses, self.weights, self.cost, self.readout, self.transposed, self.bias,
             block.u, block.a, block.still, block.y, self.beta, block.anchor, block.corrected,
             self.alpha, block.tol, block.limit, block.active, block.steps, block.status, block.residual,
             self.taken, end, self.task.max_steps,

@@ -73,22 +73,25 @@ def part(buffer, begin, size, rows):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def matrix(weights, begin, post, pre):  # type: ignore[no-untyped-def]
-    """One synapse's ``(n_post, n_pre)`` matrix in the buffer of all weights."""
-    return weights[begin : begin + post * pre].reshape(post, pre)
+def matrix(weights, begin, rows, columns):  # type: ignore[no-untyped-def]
+    """One matrix in the buffer of all weights."""
+    return weights[begin : begin + rows * columns].reshape(rows, columns)
 
 
 @compiled
-def add_product(x, w, transposed, sign, scratch, out):  # type: ignore[no-untyped-def]
-    """``out += sign · x wᵀ`` (or ``x w``)."""
-    product = scratch[: out.size].reshape(out.shape)
-    if transposed:
-        np.dot(x, w, product)
-    else:
-        np.dot(x, w.T, product)
+def product(x, w, out):  # type: ignore[no-untyped-def]
+    """``out = x w`` for contiguous matrices: the one place that calls BLAS, as each costs a second to compile."""
+    np.dot(x, w, out)
+
+
+@compiled
+def add_product(x, w, sign, scratch, out):  # type: ignore[no-untyped-def]
+    """``out += sign · x w``."""
+    term = scratch[: out.size].reshape(out.shape)
+    product(x, w, term)
     for r in range(out.shape[0]):
         for j in range(out.shape[1]):
-            out[r, j] += sign * product[r, j]
+            out[r, j] += sign * term[r, j]
 
 
 @compiled
@@ -100,26 +103,34 @@ def drive_block(  # type: ignore[no-untyped-def]
     minus = u.dtype.type(-1)
     for p in range(begins.size):
         activate(kinds[p], widths[p], part(u, begins[p], sizes[p], rows), part(a, begins[p], sizes[p], rows))
-    drive[:] = still
+    for i in range(drive.size):
+        drive[i] = still[i]
     if corrected:
         for i in range(a.size):
             delta[i] = a[i] - anchor[i]
     for s in range(synapses.shape[0]):
-        kind, pre, post, begin = synapses[s]
-        w = matrix(weights, begin, sizes[post], sizes[pre])
+        # One by one, as the copy above: unpacking an array or assigning a slice pulls in the formatting of an error
+        # message, and with it seconds of compilation.
+        kind = synapses[s, 0]
+        pre = synapses[s, 1]
+        post = synapses[s, 2]
+        begin = synapses[s, 3]
+        # Each synapse has Wᵀ, for its forward direction, and then W, for its backward one.
+        forward = matrix(weights, begin, sizes[pre], sizes[post])
+        backward = matrix(weights, begin + sizes[pre] * sizes[post], sizes[post], sizes[pre])
         onto_post = part(drive, begins[post], sizes[post], rows)
         onto_pre = part(drive, begins[pre], sizes[pre], rows)
-        add_product(part(a, begins[pre], sizes[pre], rows), w, False, plus, scratch, onto_post)
+        add_product(part(a, begins[pre], sizes[pre], rows), forward, plus, scratch, onto_post)
         if kind == SYMMETRIC:
-            add_product(part(a, begins[post], sizes[post], rows), w, True, plus, scratch, onto_pre)
+            add_product(part(a, begins[post], sizes[post], rows), backward, plus, scratch, onto_pre)
         if kind == DIRECTED and corrected:
             # (Dᵀ − D)(a − a*): the synapse's own weights, read backwards, and itself taken away.
-            add_product(part(delta, begins[post], sizes[post], rows), w, True, plus, scratch, onto_pre)
-            add_product(part(delta, begins[pre], sizes[pre], rows), w, False, minus, scratch, onto_post)
+            add_product(part(delta, begins[post], sizes[post], rows), backward, plus, scratch, onto_pre)
+            add_product(part(delta, begins[pre], sizes[pre], rows), forward, minus, scratch, onto_post)
 
 
 @compiled
-def nudge_block(cost, readout, bias, o, y, beta, samples, scratch, drive):  # type: ignore[no-untyped-def]
+def nudge_block(cost, readout, transposed, bias, o, y, beta, samples, scratch, drive):  # type: ignore[no-untyped-def]
     """``drive −= β ∂C/∂a`` on the cost's population; rows are phase-major over ``samples``."""
     if cost == SQUARED_ERROR:
         for r in range(o.shape[0]):
@@ -127,7 +138,7 @@ def nudge_block(cost, readout, bias, o, y, beta, samples, scratch, drive):  # ty
                 drive[r, j] -= beta[r // samples] * (o[r, j] - y[r % samples, j])
         return
     error = np.empty((o.shape[0], bias.size), o.dtype)
-    np.dot(o, readout.T, error)
+    product(o, transposed, error)
     for r in range(error.shape[0]):
         for j in range(error.shape[1]):
             error[r, j] += bias[j]
@@ -135,7 +146,7 @@ def nudge_block(cost, readout, bias, o, y, beta, samples, scratch, drive):  # ty
     for r in range(error.shape[0]):
         for j in range(error.shape[1]):
             error[r, j] = -beta[r // samples] * (error[r, j] - y[r % samples, j])
-    add_product(error, readout, True, o.dtype.type(1), scratch, drive)
+    add_product(error, readout, o.dtype.type(1), scratch, drive)
 
 
 @compiled
@@ -180,7 +191,7 @@ def judge(u, drive, begins, sizes, rows, samples, tol, first, limit, active, sta
 
 @compiled
 def settle_block(  # type: ignore[no-untyped-def]
-    plan, synapses, weights, cost, readout, bias, u, a, still, y, beta, anchor, corrected,
+    plan, synapses, weights, cost, readout, transposed, bias, u, a, still, y, beta, anchor, corrected,
     alpha, tol, limit, active, steps, status, residual, begin_step, end_step, max_steps,
 ):  # fmt: skip
     """Take the steps ``begin_step`` … ``end_step`` of one block; the last step is followed by its judgement."""
@@ -200,7 +211,9 @@ def settle_block(  # type: ignore[no-untyped-def]
         if cost[0] != NO_COST:
             p = cost[1]
             o = part(a, begins[p], sizes[p], rows)
-            nudge_block(cost[0], readout, bias, o, y, beta, samples, scratch, part(drive, begins[p], sizes[p], rows))
+            nudge_block(
+                cost[0], readout, transposed, bias, o, y, beta, samples, scratch, part(drive, begins[p], sizes[p], rows)
+            )
         going = judge(u, drive, begins, sizes, rows, samples, tol, step == 0, limit, active, status, residual)
         if going == 0:
             return
@@ -222,7 +235,8 @@ def settle_block(  # type: ignore[no-untyped-def]
 @compiled
 def hebbian(post, pre):  # type: ignore[no-untyped-def]
     """``post ⊗ pre``, mean over the batch: a synapse's two ends and nothing else."""
-    update = np.dot(post.T, pre)
+    update = np.empty((post.shape[1], pre.shape[1]), post.dtype)
+    product(np.ascontiguousarray(post.T), pre, update)
     scale = post.dtype.type(1.0 / post.shape[0])
     for i in range(update.shape[0]):
         for j in range(update.shape[1]):

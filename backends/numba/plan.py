@@ -29,7 +29,7 @@ class Plan:
     Attributes:
         populations: ``(4, n)`` first unit, number of units, activation code and length of the last axis of each
             free population.
-        synapses: ``(s, 4)`` kind, pre, post, first weight of each synapse between free populations.
+        synapses: ``(s, 4)`` kind, pre, post, first entry in ``weights`` of each synapse between free populations.
         moving: the names of those synapses, in the same order.
         cost: kind and population index.
     """
@@ -40,10 +40,11 @@ class Plan:
     cost: np.ndarray
 
     def weights(self, theta: Mapping[str, np.ndarray], dtype: str) -> np.ndarray:
-        """The weights of the synapses between free populations, one after the other."""
+        """``Wᵀ`` and ``W`` of each synapse between free populations, one after the other: BLAS takes both as they are."""
         if not self.moving:
             return np.zeros(0, dtype)
-        return np.concatenate([theta[f"{name}.weight"].ravel() for name in self.moving])
+        matrices = [theta[f"{name}.weight"] for name in self.moving]
+        return np.concatenate([part.ravel() for weight in matrices for part in (weight.T, weight)])
 
 
 def plan(spec: Network) -> Plan:
@@ -67,7 +68,7 @@ def plan(spec: Network) -> Plan:
         pre, post = index[synapse.source], index[synapse.target]
         rows.append((kind, pre, post, first))
         names.append(synapse.name)
-        first += int(sizes[pre] * sizes[post])
+        first += 2 * int(sizes[pre] * sizes[post])
     cost = (kernels.NO_COST, 0)
     if isinstance(spec.cost, SquaredError):
         cost = (kernels.SQUARED_ERROR, index[spec.cost.population])
