@@ -3,7 +3,6 @@ from . import costs as costs
 from . import datasets as datasets
 from . import models as models
 from . import synapses as synapses
-from .backend import backends as backends
 from .compiler import compile as compile  # noqa: A004
 from .engine import Ability as Ability
 from .engine import Engine as Engine

@@ -108,10 +108,14 @@ class GradientMethod(Frozen):
             BackendError: the engine lacks what the method needs.
             SpecError: the method does not apply to this network; the message names the synapse and what does.
         """
-        self.refuse(net.spec)
-        net.refuse_what_it_cannot_do(*self.needs, by=type(self).__name__)
+        self.check(net)
         free = free or Relaxation()
         return self._gradient(net, x, net.target(y, _batch(net, x)), free, nudged or free, record)
+
+    def check(self, net: Engine) -> None:
+        """Raise, before any work, when this method cannot run this network on this engine."""
+        self.refuse(net.spec)
+        net.refuse_what_it_cannot_do(*self.needs, by=type(self).__name__)
 
     def refuse(self, spec: Network) -> None:
         """Raise when the method does not apply to this network."""

@@ -1,0 +1,1 @@
+"""The command line.  Modules here import only what ``--help`` needs; everything heavy is imported by the command."""

@@ -1,0 +1,66 @@
+"""A progress bar with what one wants to watch: accuracy, steps, residual."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from typing_extensions import Self
+
+from neuro_eq.training import Epoch, Tally
+
+console = Console()
+
+
+class RichReporter:
+    """Shows every batch in one bar; off a terminal, one line for every few epochs."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+        self.live = console.is_terminal
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not self.live,
+        )
+        self.task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        self.task = self.progress.add_task("compiling and settling", total=None, figures="")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.progress.stop()
+
+    def say(self, line: str) -> None:
+        """A line above the bar."""
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+    def batch(self, epoch: int, done: int, total: int, tally: Tally) -> None:
+        """Move the bar."""
+        assert self.task is not None
+        figures = (
+            f"train {100 * tally.mean('correct'):5.1f} %  steps {tally.mean('free'):5.1f}"
+            f"  residual/nudge {tally.residual_ratio:.0e}"
+        )
+        self.progress.update(
+            self.task,
+            description=f"epoch {epoch}/{self.epochs}",
+            total=self.epochs * total,
+            completed=(epoch - 1) * total + done,
+            figures=figures,
+        )
+
+    def epoch(self, result: Epoch) -> None:
+        """Without a bar to watch, say now and then how it goes."""
+        if self.live or result.epoch % max(1, self.epochs // 10):
+            return
+        self.say(
+            f"epoch {result.epoch:3d}  train {100 * result.train_accuracy:6.2f} %"
+            f"  test {100 * result.test_accuracy:6.2f} %  steps {result.free_steps:5.1f}"
+            f"  residual/nudge {result.residual_ratio:.0e}"
+        )

@@ -1,0 +1,227 @@
+"""``neuro_eq run``: train a network and leave a folder that shows how it went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from neuro_eq.run import RunConfig, RunResult
+
+SMALL = 2048
+"""Free units below which torch's second thread costs more than it brings."""
+
+EXAMPLES = """\
+Examples:
+
+  neuro_eq run                                        digits on the CPU, about ten seconds
+
+  neuro_eq run --backend torch --epochs 10
+
+  neuro_eq run --backend lava                         a few samples in a simulation of Loihi
+
+  neuro_eq run --data mnist --hidden 512 --seed 1
+
+  neuro_eq run --spec net.toml --data npz:mine.npz
+
+  neuro_eq run --config runs/…/config.toml            the same numbers again
+"""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put the command into the program."""
+    app.command("run", epilog=EXAMPLES)(run)
+
+
+def run(
+    backend: Annotated[
+        str | None,
+        typer.Option("--backend", "-b", help="Engine: reference, numba, torch or lava.", show_default="numba"),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", "-d", help="digits, mnist, fashion-mnist, xor or npz:PATH.", show_default="digits"),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="layered_hopfield or looped_mlp.", show_default="layered_hopfield"),
+    ] = None,
+    spec: Annotated[
+        Path | None, typer.Option("--spec", help="A network of your own, as TOML; instead of --model.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="A config.toml that a run wrote; other options change it.")
+    ] = None,
+    hidden: Annotated[
+        str | None,
+        typer.Option("--hidden", help="Units of the hidden populations, as in 256 or 512,512.", show_default="256"),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=0, help="Passes over the training samples.", show_default="30")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Samples in a step.", show_default="32")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", help="Gradient: eqprop, asymep or implicit.", show_default="eqprop")
+    ] = None,
+    beta: Annotated[float | None, typer.Option("--beta", help="Size of the nudge.", show_default="1.0")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate of Adam.", show_default="0.001")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Start values and order of the samples.", show_default="0")
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help="float32 or float64, as far as the engine has it.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="numba, torch: CPU threads.", show_default="numba: all cores")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="torch: cpu, cuda, cuda:1 …", show_default="cpu")
+    ] = None,
+    train_samples: Annotated[
+        int | None, typer.Option("--train-samples", min=1, help="Train on the first so many.")
+    ] = None,
+    test_samples: Annotated[
+        int | None, typer.Option("--test-samples", min=1, help="Test on the first so many.")
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option("--every", min=1, help="Record every so many relaxation steps.", show_default="1")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder to write; a new one under runs/ by default.")
+    ] = None,
+) -> None:
+    """Train a network; ends with a table, a figure, the trajectory and the resolved configuration."""
+    from neuro_eq.cli.progress import RichReporter, console
+    from neuro_eq.run import execute, fresh_folder
+
+    chosen = {
+        "backend": backend, "data": data, "epochs": epochs, "batch_size": batch_size, "seed": seed, "dtype": dtype,
+        "train_samples": train_samples, "test_samples": test_samples, "every": every,
+    }  # fmt: skip
+    resolved = _resolve(
+        {name: value for name, value in chosen.items() if value is not None},
+        config=config, spec=spec, model=model, hidden=hidden, method=method, beta=beta, lr=lr,
+        options={name: value for name, value in (("threads", threads), ("device", device)) if value is not None},
+    )  # fmt: skip
+    folder = out or fresh_folder(Path("runs"), resolved)
+    _refuse_occupied(folder)
+    with RichReporter(resolved.epochs) as reporter:
+        result = execute(resolved, folder, reporter, say=reporter.say)
+    _show(result, resolved, console)
+
+
+def _resolve(
+    chosen: dict[str, Any],
+    *,
+    config: Path | None,
+    spec: Path | None,
+    model: str | None,
+    hidden: str | None,
+    method: str | None,
+    beta: float | None,
+    lr: float | None,
+    options: dict[str, Any],
+) -> RunConfig:
+    """The user's options over the configuration file's entries, or over the defaults."""
+    from neuro_eq.backend import backend as find
+    from neuro_eq.datasets import load_data
+    from neuro_eq.errors import SpecError
+    from neuro_eq.optimizers import Adam
+    from neuro_eq.run import LAVA_SAMPLES, RunConfig, default_network, load_config
+    from neuro_eq.specfile import load
+
+    if spec is not None and (model is not None or hidden is not None):
+        raise SpecError("--spec brings the network, so --model and --hidden cannot be given with it", "--spec")
+    if config is not None:
+        base = load_config(config)
+        entries: dict[str, Any] = {name: getattr(base, name) for name in type(base).model_fields}
+        if spec is not None or model is not None or hidden is not None:
+            raise SpecError("the configuration brings the network; change it there", "--config")
+        if chosen.get("backend", base.backend) != base.backend:
+            entries["options"] = {}
+    else:
+        name = chosen.get("data", "digits")
+        entries = {"data": name, "method": {"kind": "eqprop", "beta": 1.0}}
+        engine = find(chosen.get("backend", "numba"))
+        entries["dtype"] = "float64" if engine.name in ("reference", "lava") else "float32"
+        if engine.name == "lava":
+            entries["train_samples"], entries["test_samples"] = LAVA_SAMPLES
+        if spec is not None:
+            entries["network"] = load(spec)
+        else:
+            entries["network"] = default_network(model or "layered_hopfield", load_data(name), _sizes(hidden or "256"))
+        if engine.name == "torch" and entries["network"].free_units < SMALL:
+            entries["options"] = {"threads": 1}
+    entries.update(chosen)
+    if method is not None or beta is not None:
+        entries["method"] = _method(entries["method"], method, beta)
+    if lr is not None:
+        entries["optimizer"] = Adam(lr)
+    if options:
+        entries["options"] = {**entries.get("options", {}), **options}
+    return RunConfig(**entries)
+
+
+def _method(before: Any, kind: str | None, beta: float | None) -> dict[str, Any]:
+    fields = dict(before) if isinstance(before, dict) else before.model_dump()
+    if kind is not None and kind != fields["kind"]:
+        fields = {"kind": kind, **({"beta": fields["beta"]} if kind != "implicit" and "beta" in fields else {})}
+    if beta is not None:
+        fields["beta"] = beta
+    return fields
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    from neuro_eq.errors import SpecError
+
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise SpecError(f"expected numbers of units such as 256 or 512,512, found {text!r}", "--hidden")
+    return sizes
+
+
+def _refuse_occupied(folder: Path) -> None:
+    from neuro_eq.errors import FileError
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileError(f"{folder}: is already there and not empty; name another folder with --out")
+
+
+def _show(result: RunResult, config: RunConfig, console: Any) -> None:
+    from rich.table import Table
+
+    last = result.history.last
+    table = Table(
+        title=f"{config.network.name} · {config.data} · {config.backend} {config.dtype}", title_justify="left"
+    )
+    table.add_column("measure")
+    table.add_column("value", justify="right")
+    rows = [
+        ("epochs", f"{last.epoch}"),
+        ("train accuracy", f"{100 * last.train_accuracy:.2f} %"),
+        ("test cost", f"{last.test_cost:.4f}"),
+        ("steps, free phase", f"{last.free_steps:.1f}"),
+        ("steps, nudged phases", f"{last.nudged_steps:.1f}"),
+        ("residual / nudge, median", f"{last.residual_ratio:.1e}"),
+        ("samples not settled to 1 % of their nudge", f"{100 * last.unsettled:.1f} %"),
+        ("samples with a nudge below rounding", f"{100 * last.mute:.1f} %"),
+        ("seconds", f"{sum(epoch.seconds for epoch in result.history.epochs):.1f}"),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    for name in ("trajectory", "figure", "weights", "results", "config"):
+        # Paths are printed plainly: a wrapped path cannot be copied.
+        print(f"{name:<11} {getattr(result, name)}")
+    print(f"again       neuro_eq run --config {result.config}")
+    if last.test_accuracy == last.test_accuracy:  # not for regression
+        print(f"test accuracy {100 * last.test_accuracy:.2f} %")
+    else:
+        print(f"test cost {last.test_cost:.6f}")

@@ -1,0 +1,224 @@
+"""One run of the command line: a resolved configuration, and what it leaves in its folder.
+
+``config.toml`` holds everything that the run depends on, the network included; running it again gives the same
+numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, SerializeAsAny, field_validator
+
+from neuro_eq.compiler import compile as compile_network
+from neuro_eq.datasets import Data, load_data
+from neuro_eq.errors import FileError, SpecError
+from neuro_eq.figures import draw_run
+from neuro_eq.frozen import Frozen, parse_kind
+from neuro_eq.methods import METHODS, GradientMethod
+from neuro_eq.models import layered_hopfield, looped_mlp
+from neuro_eq.optimizers import OPTIMIZERS, SCHEDULES, Adam, Cosine, Optimizer, Schedule
+from neuro_eq.solvers import Relaxation
+from neuro_eq.spec import Network
+from neuro_eq.specfile import read_toml, to_toml, write_text
+from neuro_eq.training import History, Reporter, check_fit, train
+from neuro_eq.trajectory import Recorder
+
+LAVA_SAMPLES = (256, 100)
+"""Training and test samples on Lava when the user names none: it simulates a chip, step by step."""
+
+
+class RunConfig(Frozen):
+    """Everything that a run depends on."""
+
+    format: Literal[1] = 1
+    data: str = "digits"
+    train_samples: int | None = Field(default=None, ge=1)
+    test_samples: int | None = Field(default=None, ge=1)
+    backend: str = "numba"
+    dtype: str = "float32"
+    options: dict[str, int | float | str] = Field(default_factory=dict)
+    seed: int = Field(default=0, ge=0)
+    epochs: int = Field(default=30, ge=0)
+    batch_size: int = Field(default=32, ge=1)
+    every: int = Field(default=1, ge=1)
+    method: SerializeAsAny[GradientMethod]
+    optimizer: SerializeAsAny[Optimizer] = Adam(1e-3)
+    schedule: SerializeAsAny[Schedule] = Cosine()
+    free: Relaxation = Relaxation(max_steps=100)
+    nudged: Relaxation = Relaxation(max_steps=100)
+    network: Network
+
+    @field_validator("method", "optimizer", "schedule", mode="before")
+    @classmethod
+    def _by_kind(cls, value: Any, info: Any) -> Any:
+        table, base = _KINDS[info.field_name]
+        try:
+            return parse_kind(value, table, base, info.field_name)
+        except SpecError as error:
+            raise error.inside(info.field_name) from None
+
+    @field_validator("free", "nudged", "network", mode="before")
+    @classmethod
+    def _nested(cls, value: Any, info: Any) -> Any:
+        kind: type[Frozen] = Network if info.field_name == "network" else Relaxation
+        if not isinstance(value, Mapping):
+            return value
+        try:
+            return kind(**{str(key): entry for key, entry in value.items()})
+        except SpecError as error:
+            raise error.inside(info.field_name) from None
+
+
+_KINDS: dict[str, tuple[Mapping[str, type[Any]], type[Any]]] = {
+    "method": (METHODS, GradientMethod),
+    "optimizer": (OPTIMIZERS, Optimizer),
+    "schedule": (SCHEDULES, Schedule),
+}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to, and where it lies."""
+
+    history: History
+    folder: Path
+    config: Path
+    trajectory: Path
+    figure: Path
+    weights: Path
+    results: Path
+
+
+def load_config(path: str | Path) -> RunConfig:
+    """A configuration that an earlier run wrote.
+
+    Raises:
+        FileError: the file is missing or not TOML.
+        SpecError: an entry does not fit; names the file and the place in it.
+    """
+    table = read_toml(path)
+    try:
+        return RunConfig(**table)
+    except SpecError as error:
+        raise SpecError(error.problem, f"{path}: {error.place}" if error.place else str(path)) from None
+
+
+def default_network(model: str, data: Data, hidden: tuple[int, ...]) -> Network:
+    """The network that a run trains when the user brings none."""
+    if model == "looped_mlp":
+        if len(hidden) != 1:
+            raise SpecError(f"looped_mlp has one hidden population, found {list(hidden)}", "hidden")
+        return looped_mlp(data.features, hidden[0], data.outputs)
+    if model != "layered_hopfield":
+        raise SpecError(f'no model "{model}"; known: layered_hopfield, looped_mlp', "model")
+    return layered_hopfield([data.features, *hidden, data.outputs], "hard_sigmoid", gain=0.5)
+
+
+def execute(
+    config: RunConfig,
+    folder: Path,
+    reporter: Reporter | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> RunResult:
+    """Run a configuration and write its folder: configuration, trajectory, weights, results, figure.
+
+    Args:
+        say: is given a line where the user should know something, such as that a subset is used.
+    """
+    data = load_data(config.data, config.seed)
+    chosen = data.subset(config.train_samples, config.test_samples)
+    result = _places(folder)
+    with compile_network(config.network, config.backend, config.dtype, config.seed, **config.options) as net:
+        check_fit(net, chosen)
+        config.method.check(net)
+        if len(chosen.x_train) < len(data.x_train) or len(chosen.x_test) < len(data.x_test):
+            say(
+                f"{config.backend}: a few samples only, {len(chosen.x_train)} of {len(data.x_train)} for training and "
+                f"{len(chosen.x_test)} of {len(data.x_test)} for the test (--train-samples, --test-samples)"
+            )
+        _make(folder)
+        write_text(result["config"], to_toml(config))
+        with Recorder(result["trajectory"], every=config.every, samples=4, overwrite=True) as recorder:
+            history = train(
+                net,
+                chosen,
+                method=config.method,
+                optimizer=config.optimizer,
+                epochs=config.epochs,
+                batch_size=config.batch_size,
+                seed=config.seed,
+                schedule=config.schedule,
+                free=config.free,
+                nudged=config.nudged,
+                record=recorder,
+                reporter=reporter,
+            )
+        weights = {name: net.to_numpy(value) for name, value in net.parameters.items()}
+    _write_weights(result["weights"], weights)
+    write_text(result["results"], json.dumps(_results(config, history), indent=1))
+    draw_run(result["trajectory"], result["figure"])
+    return RunResult(history=history, folder=folder, **result)
+
+
+def fresh_folder(root: Path, config: RunConfig) -> Path:
+    """A folder that does not exist yet, named after what runs in it."""
+    data = config.data.partition(":")[0]
+    name = f"{data}-{config.network.name or 'network'}-{config.backend}-seed{config.seed}"
+    folder, count = root / name, 1
+    while folder.exists():
+        count += 1
+        folder = root / f"{name}-{count}"
+    return folder
+
+
+def _places(folder: Path) -> dict[str, Path]:
+    return {
+        "config": folder / "config.toml",
+        "trajectory": folder / "trajectory.h5",
+        "figure": folder / "figure.png",
+        "weights": folder / "weights.npz",
+        "results": folder / "results.json",
+    }
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"{folder}: cannot make this folder ({error.strerror or error})") from None
+
+
+def _write_weights(path: Path, weights: Mapping[str, np.ndarray]) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            np.savez(file, **weights)  # type: ignore[arg-type]
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise FileError(f"{path}: cannot write it ({error.strerror or error})") from None
+
+
+def _results(config: RunConfig, history: History) -> dict[str, Any]:
+    def plain(value: float | int) -> float | int | None:
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return {
+        "data": config.data,
+        "backend": config.backend,
+        "dtype": config.dtype,
+        "seed": config.seed,
+        "python": platform.python_version(),
+        "epochs": [{name: plain(value) for name, value in asdict(epoch).items()} for epoch in history.epochs],
+    }
+
+
+__all__ = ["LAVA_SAMPLES", "RunConfig", "RunResult", "default_network", "execute", "fresh_folder", "load_config"]

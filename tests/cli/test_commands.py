@@ -1,0 +1,204 @@
+"""The command line as a person meets it: what it prints, what it leaves, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import neuro_eq as ne
+from neuro_eq.backend import backends
+
+
+def neuro_eq(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the program as its users do, in a folder of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "neuro_eq", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "120", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+SMALL = ("--hidden", "16", "--train-samples", "96", "--test-samples", "40", "--epochs", "2")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder and the output of a small run."""
+    cwd = tmp_path_factory.mktemp("run")
+    done = neuro_eq("run", *SMALL, "--backend", "numba", "--seed", "7", "--out", "out", cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return cwd / "out", done.stdout
+
+
+def test_a_run_ends_with_its_accuracy(finished: tuple[Path, str]) -> None:
+    folder, output = finished
+    accuracy = json.loads((folder / "results.json").read_text())["epochs"][-1]["test_accuracy"]
+    assert output.splitlines()[-1] == f"test accuracy {100 * accuracy:.2f} %"
+    assert "96 of 1437 for training" in output
+
+
+def test_a_run_leaves_everything_it_names(finished: tuple[Path, str]) -> None:
+    folder, output = finished
+    names = {"config.toml", "figure.png", "results.json", "trajectory.h5", "weights.npz"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+    for name in names:
+        assert f"out/{name}" in output
+
+
+def test_the_same_numbers_come_again_from_the_configuration(finished: tuple[Path, str], tmp_path: Path) -> None:
+    folder, output = finished
+    again = neuro_eq("run", "--config", folder / "config.toml", "--out", "again", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[-1] == output.splitlines()[-1]
+    with np.load(folder / "weights.npz") as first, np.load(tmp_path / "again" / "weights.npz") as second:
+        assert set(first) == set(second)
+        for name in first:
+            np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_another_thread_count_changes_no_bit(finished: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = finished
+    done = neuro_eq("run", "--config", folder / "config.toml", "--threads", "1", "--out", "one", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with np.load(folder / "weights.npz") as first, np.load(tmp_path / "one" / "weights.npz") as second:
+        for name in first:
+            np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_runs_without_a_name_do_not_meet(tmp_path: Path) -> None:
+    outputs = [neuro_eq("run", *SMALL[:-1], "0", "--data", "digits", cwd=tmp_path) for _ in range(2)]
+    assert [done.returncode for done in outputs] == [0, 0]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "digits-layered_hopfield-numba-seed0",
+        "digits-layered_hopfield-numba-seed0-2",
+    ]
+
+
+def test_a_spec_of_ones_own(tmp_path: Path) -> None:
+    ne.save(ne.models.looped_mlp(2, 6, 2, symmetric=False), tmp_path / "net.toml")
+    done = neuro_eq(
+        "run", "--spec", "net.toml", "--data", "xor", "--method", "asymep", "--beta", "0.1", "--lr", "0.05",
+        "--epochs", "60", "--backend", "reference", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "test accuracy 100.00 %"
+
+
+def test_inspect_and_plot(finished: tuple[Path, str], tmp_path: Path) -> None:
+    folder, _ = finished
+    seen = neuro_eq("inspect", folder / "trajectory.h5", cwd=tmp_path)
+    assert seen.returncode == 0, seen.stderr
+    for word in ("hidden1", "hard_sigmoid", "free", "nudged+1.0", "test_accuracy", "converged"):
+        assert word in seen.stdout
+    drawn = neuro_eq("plot", folder / "trajectory.h5", "--out", "picture.svg", cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    assert drawn.stdout == "picture.svg\n"
+    assert "<svg" in (tmp_path / "picture.svg").read_text()[:2000]
+
+
+def test_backends_lists_every_engine(tmp_path: Path) -> None:
+    listed = neuro_eq("backends", cwd=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    for name in ("reference", "numba", "torch", "lava"):
+        assert name in listed.stdout
+
+
+@pytest.mark.parametrize("command", [(), ("run",), ("inspect",), ("plot",), ("backends",), ("backends", "install")])
+def test_help_has_an_example(command: tuple[str, ...], tmp_path: Path) -> None:
+    shown = neuro_eq(*command, "--help", cwd=tmp_path)
+    assert shown.returncode == 0
+    if command != ("backends", "install"):
+        assert "Example" in shown.stdout
+    assert shown.stderr == ""
+
+
+WRONG = [
+    (("run", "--backend", "nmba"), r'no backend "nmba"; did you mean "numba"\?'),
+    (("run", "--data", "digts"), r"data: no data set 'digts'; did you mean \"digits\"\?"),
+    (("run", "--data", "npz:absent.npz"), r"absent\.npz: .*no such file"),
+    (("run", "--spec", "absent.toml"), r"absent\.toml: cannot read it \(No such file or directory\)"),
+    (
+        ("run", "--spec", "wrong.toml"),
+        r'wrong\.toml: synapses\[0\]\.target: no population "hiden"; did you mean "hidden"\?',
+    ),
+    (("run", "--spec", "noise.toml"), r"noise\.toml: not a text file in UTF-8, so not TOML"),
+    (("run", "--config", "wrong.toml"), r"wrong\.toml: populations: unknown key; .*"),
+    (("run", "--hidden", "many"), r"--hidden: expected numbers of units such as 256 or 512,512, found 'many'"),
+    (("run", "--model", "hopfeld"), r'model: no model "hopfeld"; known: layered_hopfield, looped_mlp'),
+    (("run", "--method", "magic"), r"method\.kind: no method 'magic'; known: eqprop, asymep, implicit"),
+    (("run", "--beta", "0"), r"method\.beta: a nudge must not be 0 \(found 0\.0\)"),
+    (("run", "--lr", "-1"), r"lr: input should be greater than 0 \(found -1\.0\)"),
+    (("run", "--dtype", "float16"), r"backend \"numba\" computes in float64 or float32, not in 'float16'"),
+    (("run", "--backend", "reference", "--threads", "2"), r'backend "reference" has no option "threads"'),
+    (("run", "--out", "wrong.toml"), r"wrong\.toml: is already there and not empty; name another folder with --out"),
+    (("run", "--epochs", "0", "--out", "wrong.toml/out"), r"wrong\.toml/out: cannot make this folder \(.*\)"),
+    (("inspect", "absent.h5"), r"absent\.h5: no such file"),
+    (("inspect", "noise.toml"), r"noise\.toml: is not an HDF5 file, so no trajectory"),
+    (("plot", "absent.h5"), r"absent\.h5: no such file"),
+    (("backends", "install", "lva"), r'no backend "lva"; did you mean "lava"\?'),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=[" ".join(arguments) for arguments, _ in WRONG])
+def test_what_is_wrong_is_said_in_one_sentence(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    (tmp_path / "wrong.toml").write_text(
+        'populations = [{name = "input", shape = [64], clamped = true}, {name = "hidden", shape = [4]}]\n'
+        'synapses = [{kind = "dense", source = "input", target = "hiden"}]\n'
+    )
+    (tmp_path / "noise.toml").write_bytes(bytes(range(128, 256)))
+    before = sorted(tmp_path.iterdir())
+    done = neuro_eq(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert re.fullmatch(f"error: {message}\n", done.stderr), done.stderr
+    assert done.stdout == ""
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("arguments", [("run", "--bckend", "numba"), ("run", "--epochs", "-1"), ("fly",)])
+def test_a_wrong_option_shows_usage_and_no_traceback(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = neuro_eq(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Usage" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_backend_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = neuro_eq("run", "--backend", "lava", cwd=tmp_path, NEURO_EQ_LAVA_PYTHON=str(tmp_path / "no-python"))
+    assert done.returncode == 2
+    assert re.fullmatch(r'error: backend "lava" cannot run here: NEURO_EQ_LAVA_PYTHON names .*\n', done.stderr)
+    assert not list(tmp_path.iterdir())
+
+    def absent(name: str) -> str:
+        raise backends()["torch"].probe.__globals__["PackageNotFoundError"](name)
+
+    monkeypatch.setitem(backends()["torch"].probe.__globals__, "version", absent)
+    with pytest.raises(
+        ne.BackendError, match=r'cannot run here: torch is not installed; run: pip install "neuro_eq\[torch\]"'
+    ):
+        ne.compile(ne.models.layered_hopfield([2, 2]), backend="torch")
+
+
+def test_a_bug_is_not_hidden(tmp_path: Path) -> None:
+    """Only our own errors become one line; anything else keeps its traceback, or nobody could mend it."""
+    program = (
+        "import neuro_eq.figures as f, neuro_eq.cli.main as m, sys\n"
+        "def broken(*a): raise ZeroDivisionError\n"
+        "f.draw_run = broken\n"
+        "sys.argv = ['neuro_eq', 'plot', 'x.h5']\n"
+        "m.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
