@@ -99,7 +99,11 @@ class Settling(ABC):
 
     @abstractmethod
     def advance(self, steps: int) -> bool:
-        """Take up to ``steps`` more steps; True when every sample has stopped."""
+        """Take ``steps`` more steps, fewer only where ``max_steps`` or the last sample's stop comes first.
+
+        Returns:
+            Whether every sample has stopped.
+        """
 
     @abstractmethod
     def snapshot(self) -> Snapshot:

@@ -41,7 +41,7 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> SpecError:
         return SpecError("required, but not given", place)
     message = str(finding["msg"]).removeprefix("Value error, ")
     found = finding.get("input")
-    if isinstance(found, (str, int, float, bool)):
+    if isinstance(found, (str, int, float, bool)) and "found" not in message:
         message += f" (found {found!r})"
     return SpecError(message[:1].lower() + message[1:], place)
 

@@ -191,7 +191,8 @@ class BlockSettling(Settling):
 
     def _settle(self, block: Block, end: int) -> None:
         kernels.settle_block(
-            self.plan.populations, self.plan.synapses, self.weights, self.cost, self.readout, self.transposed, self.bias,
+            self.plan.populations, self.plan.synapses, self.weights,
+            self.cost, self.readout, self.transposed, self.bias,
             block.u, block.a, block.still, block.y, self.beta, block.anchor, block.corrected,
             self.alpha, block.tol, block.limit, block.active, block.steps, block.status, block.residual,
             self.taken, end, self.task.max_steps,

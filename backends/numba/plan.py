@@ -40,7 +40,7 @@ class Plan:
     cost: np.ndarray
 
     def weights(self, theta: Mapping[str, np.ndarray], dtype: str) -> np.ndarray:
-        """``Wᵀ`` and ``W`` of each synapse between free populations, one after the other: BLAS takes both as they are."""
+        """``Wᵀ`` and ``W`` of each synapse between free populations, in a row: BLAS takes both as they are."""
         if not self.moving:
             return np.zeros(0, dtype)
         matrices = [theta[f"{name}.weight"] for name in self.moving]

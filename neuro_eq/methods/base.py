@@ -83,6 +83,8 @@ class GradientMethod(Frozen):
 
     kind: str
     needs: ClassVar[tuple[Ability, ...]] = ()
+    settles: ClassVar[Relaxation] = Relaxation()
+    """How the free phase settles when the caller does not say."""
 
     def gradient(
         self,
@@ -100,7 +102,7 @@ class GradientMethod(Frozen):
             net: a compiled network with a cost.
             x: data of the clamped populations, ``(batch, …)``.
             y: targets ``(batch, n_out)``, or ``(batch,)`` integer labels.
-            free: how the free phase settles; :class:`~neuro_eq.solvers.Relaxation` by default.
+            free: how the free phase settles; the method's ``settles`` by default.
             nudged: how the nudged phases settle; as ``free`` when not given.
             record: an observer, such as a Recorder, that is given every phase.
 
@@ -109,7 +111,7 @@ class GradientMethod(Frozen):
             SpecError: the method does not apply to this network; the message names the synapse and what does.
         """
         self.check(net)
-        free = free or Relaxation()
+        free = free or self.settles
         return self._gradient(net, x, net.target(y, _batch(net, x)), free, nudged or free, record)
 
     def check(self, net: Engine) -> None:

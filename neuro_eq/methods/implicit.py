@@ -37,6 +37,8 @@ class ImplicitDifferentiation(GradientMethod):
     max_iterations: int = Field(default=2000, ge=1)
 
     needs: ClassVar[tuple[Ability, ...]] = (Ability.LINEAR_RESPONSE,)
+    settles: ClassVar[Relaxation] = Relaxation(eta=1e-9, max_steps=5000)
+    """It is asked for as the yardstick: settled far below any nudge, as far as the precision goes."""
 
     def _gradient(
         self, net: Engine, x: Any, y: Array, free: Relaxation, nudged: Relaxation, record: Observer | None

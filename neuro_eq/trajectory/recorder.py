@@ -1,0 +1,484 @@
+"""The recorder: what an engine and a training loop tell it becomes rows of a trajectory file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+import weakref
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+
+from neuro_eq import __version__
+from neuro_eq.arrays import Activities
+from neuro_eq.engine import Engine, Settling, Snapshot, Task
+from neuro_eq.equilibrium import Equilibrium, Status
+from neuro_eq.errors import BackendError, DataError, FileError, SpecError
+from neuro_eq.specfile import digest, to_toml
+from neuro_eq.synapses import SymmetricSynapse
+from neuro_eq.trajectory import schema
+from neuro_eq.trajectory.store import Store
+
+REMEMBERED = 16
+"""Equilibria that a later relaxation may start from and be recognised."""
+
+LATEST = 5.0
+"""Seconds after which what was recorded goes to the disk even if it is little."""
+
+
+class Recorder:
+    """Writes trajectories, fixed points and metrics into one HDF5 file (the layout: :mod:`neuro_eq.trajectory.schema`).
+
+        with ne.Recorder("run.h5", every=1, samples=4) as rec:
+            free = net.relax(x, record=rec)
+            net.relax(x, target=y, beta=(0.1, -0.1), start=free, record=rec)
+
+    A free relaxation from no start opens new rows on the sample axis.  One that starts from an equilibrium recorded
+    here, with the same data, goes into the same rows: as another phase by its β, or, where it goes on at the β at
+    which that equilibrium was found, as the continuation of that phase.  What has been recorded is never
+    overwritten: any other relaxation opens new rows.
+
+    The file is ``name.h5.part`` until :meth:`close`.  It is written when a variable has about 1 MB waiting, every
+    few seconds, and at :meth:`flush`; killed in between, the ``.part`` opens with what was there at the last write.
+
+    Args:
+        path: the file to make.
+        every: record every so many steps.
+        samples: record only the first so many samples of each relaxation; all when not given.
+        note: a remark, kept as an attribute.
+        overwrite: replace an existing file; the old one stays until the new one is complete.
+
+    Raises:
+        FileError: the file exists or cannot be made; from every method, it cannot be written.  The ``.part`` then
+            keeps what it had at the last write.
+        SpecError: ``every`` or ``samples`` is less than 1.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        every: int = 1,
+        samples: int | None = None,
+        note: str | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> None:
+        for name, value in (("every", every), ("samples", 1 if samples is None else samples)):
+            if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+                raise SpecError(f"expected a whole number of at least 1, found {value!r}", name)
+        self.path = Path(path)
+        self.every = int(every)
+        self.samples = samples
+        self._store = Store(self.path, self.every, overwrite)
+        if note is not None:
+            self._store.describe(note=str(note))
+        # A recorder that is forgotten, or whose program ends early, still leaves a whole file behind.
+        self._ending = weakref.finalize(self, self._store.close, complete=False)
+        self._net: Engine | None = None
+        self._theirs: dict[str, Any] = {}
+        self._block_steps = 1
+        self._labels: dict[str, np.ndarray] = {}
+        self._known: deque[_Known] = deque(maxlen=REMEMBERED)
+        self._current: _Place | None = None
+        self._written = time.monotonic()
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+            return
+        self._ending.detach()
+        try:
+            self._store.close(complete=False)
+        except FileError:
+            # The error that ended the block says more than a file that could not be closed because of it.
+            return
+
+    def close(self) -> None:
+        """Write what waits, and give the file its name.  Closing twice does nothing."""
+        self._ending.detach()
+        self._store.close(complete=True)
+
+    def flush(self) -> None:
+        """Write what waits: a process that is killed from here on has lost nothing up to here."""
+        self._store.flush()
+        self._written = time.monotonic()
+
+    # -- what a training loop says -----------------------------------------------------------------------------
+
+    def label(self, **values: Any) -> None:
+        """Whole numbers that say what the next rows are, as in ``label(epoch=3, index=[17, 4, 52])``.
+
+        Args:
+            values: name to one number for all samples of the next relaxation that opens rows, or ``(batch,)``.
+
+        Raises:
+            SpecError: a name that the file uses itself.
+            DataError: values that are not whole numbers.
+        """
+        self._store.check()
+        for name, value in values.items():
+            if name in (*schema.OUTCOMES, "sample", "phase", "beta") or not name.isidentifier():
+                raise SpecError("is no name for a label: the file uses it itself, or it is no identifier", name)
+            array = np.asarray(value)
+            if array.dtype.kind not in "iu" or array.ndim > 1:
+                raise DataError(f"label {name}: expected a whole number or a row of them, found {value!r}")
+            self._labels[name] = array.astype(np.int64)
+
+    def metrics(self, axis: Literal["epoch", "step"], index: int, **values: float) -> None:
+        """Numbers of a training run, as in ``metrics("epoch", 3, accuracy=0.97)``.
+
+        Args:
+            axis: what the index counts; a metric keeps to the axis of its first time.
+            index: its place on that axis; what is given for a later time at the same place replaces the earlier.
+            values: metric name to number.  A metric that appears late is NaN before.
+
+        Raises:
+            SpecError: another axis, or a name that cannot be a metric's.
+        """
+        self._store.check()
+        if axis not in schema.METRIC_AXES:
+            raise SpecError(f'expected "epoch" or "step", found {axis!r}', "axis")
+        for name in values:
+            if name in schema.METRIC_AXES or not name.isidentifier():
+                raise SpecError("is no name for a metric: it is an axis, or no identifier", name)
+        self._store.metric(axis, int(index), {name: float(value) for name, value in values.items()})
+        if axis == "epoch":
+            self.flush()
+
+    # -- what an engine says -----------------------------------------------------------------------------------
+
+    def relaxation(self, net: Engine, task: Task, settling: Settling, resumed: Equilibrium | Activities | None) -> None:
+        """Drive a relaxation to its end and keep its trajectory.
+
+        Args:
+            net: the engine that relaxes.
+            task: what it relaxes.
+            settling: the relaxation, not yet advanced.
+            resumed: what the user gave as its start.
+
+        Raises:
+            BackendError: a complex nudge, which the file cannot hold.
+            SpecError: another network than the file's, or a nudge that is listed twice.
+        """
+        self._store.check()
+        betas = _real(task.betas)
+        self._describe(net, task)
+        place = self._current = self._place(net, task, betas, resumed)
+        block = _Block(net, place)
+        block.take(settling.snapshot())
+        if place.goes_on:
+            self._go_on(settling, block)
+            while not settling.advance(max(task.max_steps, 1)):
+                pass
+            return
+        reached = 0
+        finished = False
+        try:
+            while not finished:
+                finished = settling.advance(self.every)
+                snapshot = settling.snapshot()
+                if snapshot.steps[: place.rows.count].max(initial=0) <= reached * self.every:
+                    # None of the recorded samples moved, so none ever will.
+                    break
+                reached += 1
+                block.take(snapshot)
+                if (place.begin + len(block)) % self._block_steps == 0:
+                    self._keep(block)
+        finally:
+            self._keep(block)
+        while not finished:
+            finished = settling.advance(max(task.max_steps, 1))
+
+    def _go_on(self, settling: Settling, block: _Block) -> None:
+        """Record a phase that goes on, each sample from the step at which it had stopped.
+
+        Samples stopped at different steps, so every step is looked at, and each sample's own are put on the grid;
+        they replace the entries in which it was held.
+        """
+        place, every = block.place, self.every
+        rows, phase = place.rows, place.phases[0]
+        finished = False
+        while not finished:
+            finished = settling.advance(1)
+            snapshot = settling.snapshot()
+            moved = snapshot.steps[: rows.count]
+            if moved.max(initial=0) < len(block):
+                break
+            block.take(snapshot)
+        before = rows.outcomes[phase]["steps"]
+        end = max(rows.ends[phase], 1 + int(np.max(-(-(before + moved) // every))))
+        self._store.apply()
+        for name, states, activities in block.stacked():
+            units = tuple((0, size) for size in states.shape[3:])
+            group = f"{schema.TRAJECTORY}/{name}"
+            for i, had in enumerate(before):
+                begin = int(had) // every + 1
+                own = np.minimum(np.arange(begin, end) * every - had, len(block) - 1)
+                tail = ((phase, phase + 1), (begin, end), *units)
+                self._store.put(f"{group}/state", rows.first + i, tail, states[i : i + 1, :, own])
+                self._store.put(f"{group}/activity", rows.first + i, tail, activities[i : i + 1, :, own])
+        rows.ends[phase] = end
+
+    def settled(self, net: Engine, task: Task, found: tuple[Equilibrium, ...]) -> None:
+        """Keep the equilibria in which the relaxation that was just driven ended."""
+        place, self._current = self._current, None
+        assert place is not None, "an engine reports a relaxation before its end"
+        rows, count = place.rows, place.rows.count
+        for phase, state in zip(place.phases, found, strict=True):
+            here = (phase, phase + 1)
+            for p in net.spec.free:
+                name = f"{schema.TRAJECTORY}/{p.name}/fixed_"
+                tail = (here, *((0, size) for size in p.shape))
+                for kind, arrays in (("state", state.states), ("activity", state.activities)):
+                    self._store.put(name + kind, rows.first, tail, _copy(net, arrays[p.name], count)[:, None])
+            outcome: dict[str, np.ndarray] = {
+                "steps": np.asarray(state.steps[:count], dtype=np.int64),
+                "residual": np.asarray(state.residual[:count], dtype=np.float64),
+                "status": np.asarray(state.status[:count], dtype=np.int8),
+                "energy": _energy(net, state, count),
+            }
+            if place.goes_on:
+                outcome = _joined(rows.outcomes[phase], outcome, task, count)
+            rows.outcomes[phase] = outcome
+            for name, values in outcome.items():
+                self._store.put(f"{schema.EQUILIBRIUM}/{name}", rows.first, (here,), values[:, None])
+            self._known.append(_Known(state.states, rows, phase, rows.ends[phase]))
+        if self._store.full or time.monotonic() - self._written > LATEST:
+            self.flush()
+
+    def _describe(self, net: Engine, task: Task) -> None:
+        """Lay the file out for the first network, and refuse every other."""
+        if net is self._net:
+            return
+        text = to_toml(net.spec)
+        theirs = {"backend": net.name, "dtype": net.dtype, "seed": net.seed, "spec": text}
+        if self._theirs:
+            different = [name for name, value in theirs.items() if self._theirs[name] != value]
+            if different:
+                raise SpecError(
+                    f"{self.path.name} records one network, and this one has another {different[0]}; "
+                    "use another Recorder for it",
+                    "record",
+                )
+            self._net = net
+            return
+        self._store.describe(**theirs, spec_sha256=digest(net.spec), versions=json.dumps(_versions(net)))
+        count = _count(task, self.samples)
+        width = np.dtype(net.dtype).itemsize
+        widest = max(p.size for p in net.spec.free) * width
+        self._block_steps = schema.steps_per_chunk(widest, count, 1 + -(-task.max_steps // self.every))
+        for p in net.spec.populations:
+            self._store.add_population(
+                p.name, p.shape, net.dtype, free=not p.clamped, samples=count, steps=self._block_steps
+            )
+        self._store.add_equilibrium()
+        self._theirs, self._net = theirs, net
+        self.flush()
+
+    def _place(
+        self, net: Engine, task: Task, betas: tuple[float, ...], resumed: Equilibrium | Activities | None
+    ) -> _Place:
+        """Where a relaxation is written."""
+        count = _count(task, self.samples)
+        inputs = {name: _copy(net, values, count) for name, values in task.inputs.items()}
+        data = hashlib.blake2b()
+        for values in inputs.values():
+            data.update(values.tobytes())
+        known = self._find(resumed)
+        phases = tuple(self._store.phase(beta) for beta in betas)
+        if known is not None and known.rows.data == data.digest() and known.rows.count == count:
+            rows = known.rows
+            if phases == (known.phase,) and rows.ends[known.phase] == known.end:
+                return _Place(rows, phases, begin=known.end, goes_on=True)
+            if not any(phase in rows.ends for phase in phases):
+                return _Place(rows, phases, begin=0, goes_on=False)
+        labels = self._take_labels(_count(task, None), count)
+        rows = _Rows(self._store.open_rows(count), count, data.digest())
+        for name, values in inputs.items():
+            tail = tuple((0, size) for size in values.shape[1:])
+            self._store.put(f"{schema.TRAJECTORY}/{name}/activity", rows.first, tail, values)
+        for name, values in labels.items():
+            self._store.label(name, rows.first, values)
+        return _Place(rows, phases, begin=0, goes_on=False)
+
+    def _take_labels(self, batch: int, count: int) -> dict[str, np.ndarray]:
+        labels, self._labels = self._labels, {}
+        for name, values in labels.items():
+            if values.ndim and len(values) not in (batch, count):
+                raise DataError(f"label {name}: expected {batch} numbers, one a sample, found {len(values)}")
+        return {
+            name: values[:count] if values.ndim else np.full(count, values, dtype=np.int64)
+            for name, values in labels.items()
+        }
+
+    def _find(self, resumed: Equilibrium | Activities | None) -> _Known | None:
+        if resumed is None:
+            return None
+        states = resumed.states if isinstance(resumed, Equilibrium) else resumed
+        return next((known for known in reversed(self._known) if known.is_at(states)), None)
+
+    def _keep(self, block: _Block) -> None:
+        """Hand the block's states and activities over to the file."""
+        if not len(block):
+            return
+        place = block.place
+        begin, end = place.begin, place.begin + len(block)
+        for name, states, activities in block.stacked():
+            units = tuple((0, size) for size in states.shape[3:])
+            for k, phase in enumerate(place.phases):
+                tail = ((phase, phase + 1), (begin, end), *units)
+                group = f"{schema.TRAJECTORY}/{name}"
+                self._store.put(f"{group}/state", place.rows.first, tail, states[:, k : k + 1])
+                self._store.put(f"{group}/activity", place.rows.first, tail, activities[:, k : k + 1])
+        for phase in place.phases:
+            place.rows.ends[phase] = end
+        place.begin = end
+        block.clear()
+        if self._store.full:
+            self.flush()
+
+
+@dataclass
+class _Rows:
+    """Rows that one relaxation opened and others may fill."""
+
+    first: int
+    count: int
+    data: bytes
+    """Digest of the clamped activities: another batch that starts from these states belongs elsewhere."""
+    ends: dict[int, int] = field(default_factory=dict)
+    """Phase to the number of recorded steps."""
+    outcomes: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
+
+
+@dataclass
+class _Place:
+    """Where a relaxation is written: rows, phases, and the place on the step axis; or a phase that goes on."""
+
+    rows: _Rows
+    phases: tuple[int, ...]
+    begin: int
+    goes_on: bool
+
+
+class _Known:
+    """A recorded equilibrium, recognised by its very arrays, which are not kept alive for that.
+
+    A method may wrap the arrays anew, as ``dataclasses.replace`` does; then they are still the same.
+    """
+
+    def __init__(self, states: Activities, rows: _Rows, phase: int, end: int) -> None:
+        self.arrays = {name: weakref.ref(values) for name, values in states.items()}
+        self.rows, self.phase, self.end = rows, phase, end
+
+    def is_at(self, states: Mapping[str, Any]) -> bool:
+        return all(values() is not None and values() is states.get(name) for name, values in self.arrays.items())
+
+
+class _Block:
+    """Snapshots that wait to become one array; activities are computed for all of them at once."""
+
+    def __init__(self, net: Engine, place: _Place) -> None:
+        self.net, self.place = net, place
+        self._taken: dict[str, list[np.ndarray]] = {p.name: [] for p in net.spec.free}
+
+    def __len__(self) -> int:
+        return len(next(iter(self._taken.values())))
+
+    def take(self, snapshot: Snapshot) -> None:
+        count = self.place.rows.count
+        for name, taken in self._taken.items():
+            taken.append(np.stack([self.net.to_numpy(states[name][:count]) for states in snapshot.states], axis=1))
+
+    def clear(self) -> None:
+        for taken in self._taken.values():
+            taken.clear()
+
+    def stacked(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
+        """Name, states and activities of every free population, ``(sample, phase, step, unit…)``."""
+        net = self.net
+        states = {name: np.stack(taken, axis=2) for name, taken in self._taken.items()}
+        rows = {name: net.asarray(u.reshape(-1, *u.shape[3:])) for name, u in states.items()}
+        with np.errstate(all="ignore"):  # A diverging state may overflow; its status says so.
+            a = net.dynamics.activities(rows, {}, net.parameters)
+        return [(name, u, net.to_numpy(a[name]).reshape(u.shape)) for name, u in states.items()]
+
+
+def _real(betas: tuple[complex, ...]) -> tuple[float, ...]:
+    if any(isinstance(beta, (complex, np.complexfloating)) for beta in betas):
+        raise BackendError("a trajectory file holds real nudges only; relax with a complex beta without record")
+    real = tuple(float(beta.real) + 0.0 for beta in betas)
+    if len(set(real)) < len(real):
+        raise SpecError("a recorded group of phases must have different nudges", "beta")
+    return real
+
+
+def _count(task: Task, samples: int | None) -> int:
+    """Samples of a relaxation that are recorded."""
+    batch = int(next(iter(task.starts[0].values())).shape[0])
+    return batch if samples is None else min(batch, int(samples))
+
+
+def _copy(net: Engine, values: Any, count: int) -> np.ndarray:
+    """The first samples, in memory of their own: an engine may go on writing into its arrays."""
+    return np.array(net.to_numpy(values[:count]))
+
+
+def _energy(net: Engine, state: Equilibrium, count: int) -> np.ndarray:
+    """``G`` per recorded sample; NaN where the network has none, as directed synapses have no energy."""
+    if not all(isinstance(synapse, SymmetricSynapse) for synapse in net.spec.synapses):
+        return np.full(count, np.nan)
+    first = replace(
+        state,
+        states={name: values[:count] for name, values in state.states.items()},
+        activities={name: values[:count] for name, values in state.activities.items()},
+    )
+    try:
+        with np.errstate(all="ignore"):
+            return np.asarray(net.to_numpy(net.energy(first).total), dtype=np.float64)
+    except BackendError:
+        return np.full(count, np.nan)
+
+
+def _joined(
+    before: dict[str, np.ndarray], after: dict[str, np.ndarray], task: Task, count: int
+) -> dict[str, np.ndarray]:
+    """The outcome of a phase that went on: all its steps, and the last word on how it ended.
+
+    A sample with an infinite tolerance was not asked to go on, so it keeps how it ended before.
+    """
+    asked = np.ones(count, dtype=bool) if task.tol is None else ~np.isposinf(task.tol[:count])
+    asked |= after["status"] >= int(Status.DIVERGED)
+    status = np.where(asked, after["status"], before["status"])
+    return {**after, "steps": before["steps"] + after["steps"], "status": status}
+
+
+def _versions(net: Engine) -> dict[str, str]:
+    """Versions of what computed and what wrote; an engine is named after the package that it computes with."""
+    versions = {
+        "neuro_eq": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "h5py": h5py.__version__,
+        "hdf5": h5py.version.hdf5_version,
+    }
+    try:
+        versions[net.name] = metadata.version(net.name)
+    except metadata.PackageNotFoundError:
+        return versions
+    return versions
