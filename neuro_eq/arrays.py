@@ -30,18 +30,18 @@ Parameters: TypeAlias = Mapping[str, Inexact[Array, "..."]]
 Shape: TypeAlias = tuple[int, ...]
 
 
-def flat(x: Array) -> Inexact[Array, "batch units"]:
+def flat(x: Units) -> Inexact[Array, "batch flat"]:
     """One row per sample, the population's own axes flattened in C order."""
     xp = array_namespace(x)
     return xp.reshape(x, (x.shape[0], -1))
 
 
-def sum_units(x: Array) -> Samples:
+def sum_units(x: Units) -> Samples:
     """Sum over every axis but the sample's."""
     return array_namespace(x).sum(flat(x), axis=1)
 
 
-def inner(x: Array, y: Array) -> Samples:
+def inner(x: Units, y: Units) -> Samples:
     """Per-sample inner product over a population's units (no complex conjugation: energies stay holomorphic)."""
     return sum_units(x * y)
 

@@ -468,9 +468,15 @@ class Engine(ABC):
             starts=tuple(starts for _ in betas),
             anchor=None if asymmetry_at is None or not self.spec.asymmetric else asymmetry_at.activities,
             solver=solver,
-            tol=None if tol is None else np.broadcast_to(np.asarray(tol, dtype=np.float64), (batch,)),
+            tol=None if tol is None else self._tolerances(tol, batch),
             max_steps=max_steps,
         )
+
+    def _tolerances(self, tol: float | np.ndarray, batch: int) -> np.ndarray:
+        values = np.asarray(tol, dtype=np.float64)
+        if values.shape not in ((), (batch,)):
+            raise DataError(f"tol: expected one number or ({batch},), found {list(values.shape)}")
+        return np.broadcast_to(values, (batch,))
 
     def _start(self, start: Equilibrium | Activities | None, batch: int) -> Activities:
         if start is None:

@@ -7,7 +7,7 @@ import os
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -81,6 +81,7 @@ class Score:
     converged: float
 
 
+@runtime_checkable
 class Reporter(Protocol):
     """Something that shows progress."""
 

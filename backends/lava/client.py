@@ -19,9 +19,9 @@ from types import TracebackType
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
+
 from neuro_eq.backends.lava.child import wire
 from neuro_eq.backends.lava.environment import child_environment
-
 from neuro_eq.errors import BackendError
 
 _HERE = Path(__file__).resolve().parent

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from neuro_eq.backends.lava import environment
-from neuro_eq.backends.lava.client import LavaClient
 
 from neuro_eq.arrays import Activities, Array, flat
+from neuro_eq.backends.lava import environment
+from neuro_eq.backends.lava.client import LavaClient
 from neuro_eq.engine import Ability, Agreement, Engine, Settling, Snapshot, Task
 from neuro_eq.errors import BackendError
 from neuro_eq.solvers import Picard
@@ -104,7 +104,13 @@ class LavaEngine(Engine):
                 cost[name] = f"{self.spec.cost.name}.{name}"
                 arrays[cost[name]] = theta[cost[name]]
         populations = [
-            {"name": p.name, "size": p.size, "activation": p.activation.kind, "clamped": p.clamped}
+            {
+                "name": p.name,
+                "size": p.size,
+                "last_axis": p.shape[-1],
+                "activation": p.activation.kind,
+                "clamped": p.clamped,
+            }
             for p in self.spec.populations
         ]
         return {"populations": populations, "synapses": synapses, "cost": cost}, arrays

@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import numpy as np
-from neuro_eq.backends.numba import kernels
-from neuro_eq.backends.numba.plan import ACTIVATION_CODES, Plan, plan
 from threadpoolctl import ThreadpoolController
 
 from neuro_eq.arrays import Activities, Array, flat
+from neuro_eq.backends.numba import kernels
+from neuro_eq.backends.numba.plan import ACTIVATION_CODES, Plan, plan
 from neuro_eq.engine import Agreement, Engine, Settling, Snapshot, Task
 from neuro_eq.equilibrium import DIVERGENCE, Equilibrium
 from neuro_eq.errors import BackendError

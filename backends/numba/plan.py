@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from neuro_eq.backends.numba import kernels
 
+from neuro_eq.backends.numba import kernels
 from neuro_eq.costs import CrossEntropy, SquaredError
 from neuro_eq.spec import Network
 from neuro_eq.synapses import Dense, DirectedDense

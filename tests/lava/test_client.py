@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from neuro_eq.backends.lava import environment
 from neuro_eq.backends.lava.child import wire
 from neuro_eq.backends.lava.client import LavaClient
-
 from neuro_eq.errors import BackendError
 
 CONVERGED, MAX_STEPS, DIVERGED, NONFINITE = 0, 1, 2, 3

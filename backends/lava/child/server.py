@@ -227,7 +227,13 @@ def _normalised(header: dict[str, Any], arrays: Arrays) -> tuple[dict[str, Any],
         given.append((name, arrays[name]))
         return arrays[name]
 
-    populations = [{key: p[key] for key in ("name", "size", "activation", "clamped")} for p in header["populations"]]
+    populations = [
+        {
+            **{key: p[key] for key in ("name", "size", "activation", "clamped")},
+            "last_axis": p.get("last_axis", p["size"]),
+        }
+        for p in header["populations"]
+    ]
     sizes = {population["name"]: population["size"] for population in populations}
     free = {population["name"] for population in populations if not population["clamped"]}
     synapses = []

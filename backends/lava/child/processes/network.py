@@ -103,7 +103,7 @@ class EquilibriumNetwork(AbstractProcess):
     Parameters
     ----------
     structure
-        {"populations": [{"name", "size", "activation", "clamped"}],
+        {"populations": [{"name", "size", "last_axis", "activation", "clamped"}],
          "synapses": [{"kind": "dense", "source", "target", "symmetric"} | {"kind": "bias", "target"}],
          "cost": None | {"kind": "squared_error", "population"}
                       | {"kind": "cross_entropy", "population", "classes"}}
@@ -189,7 +189,9 @@ class Equations:
         self.layout = Layout(structure)
         self._structure = structure
         free = [population for population in structure["populations"] if not population["clamped"]]
-        self._activations = [(self.layout.free[p["name"]], activation(p["activation"])) for p in free]
+        self._activations = [
+            (self.layout.free[p["name"]], p.get("last_axis", p["size"]), activation(p["activation"])) for p in free
+        ]
         self._dense: list[_Dense] = []
         self._biases: list[tuple[str, _Array]] = []
         self._readout: tuple[_Array, _Array] | None = None
@@ -215,8 +217,10 @@ class Equations:
     def activity(self, u: _Array) -> _Array:
         """a = ρ(u), (rows, free units)."""
         a = np.empty_like(u)
-        for units, rho in self._activations:
-            a[:, units] = rho(u[:, units])
+        for units, last_axis, rho in self._activations:
+            # States are flat here; softmax acts along the last axis of the population's own shape.
+            own = u[:, units]
+            a[:, units] = rho(own.reshape(-1, last_axis)).reshape(own.shape)
         return a
 
     def constant_drive(self, x: _Array) -> _Array:

@@ -1,0 +1,290 @@
+"""The engines under test.  No test imports a simulator: a fixture hands it one, so every engine runs one suite."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import pytest
+
+import neuro_eq as ne
+from neuro_eq.backend import backend as announced
+from neuro_eq.engine import Ability, Agreement, Engine, Settling, Task
+from neuro_eq.specfile import digest
+
+CASES = (
+    ("reference", "float64"),
+    ("numba", "float64"),
+    ("numba", "float32"),
+    ("torch", "float64"),
+    ("torch", "float32"),
+    ("lava", "float64"),
+)
+"""Every engine in every precision it has; a test holds this list to what the engines say."""
+
+STARTED = 3
+"""Engines that hold a child process and are kept for the next test; starting one takes half a second."""
+
+
+class Backend:
+    """One engine in one precision, and how closely it has to agree with the oracle."""
+
+    def __init__(self, name: str, dtype: str) -> None:
+        self.name, self.dtype = name, dtype
+        self.engine: type[Engine] = announced(name).load()
+        self.agreement: Agreement = self.engine.agreement[dtype]
+        self.epsilon = float(np.finfo(dtype).eps)
+        self._kept: OrderedDict[str, Engine] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"{self.name}-{self.dtype}"
+
+    def can(self, *needs: Ability) -> bool:
+        """Whether the engine's own ledger says that it has these abilities."""
+        return not any(need in self.engine.lacks for need in needs)
+
+    def supports(self, spec: ne.Network) -> bool:
+        """Whether the engine's own ledger says that it runs this network."""
+        try:
+            self.engine.refuse_what_it_cannot_run(spec, self.dtype)
+        except ne.BackendError:
+            return False
+        return True
+
+    def compile(self, spec: ne.Network, parameters: Mapping[str, np.ndarray] | None = None, seed: int = 0) -> Engine:
+        """The network on this engine; tests share an engine, so parameters are set each time."""
+        key = digest(spec)
+        net = self._kept.pop(key, None)
+        if net is None:
+            net = ne.compile(spec, backend=self.name, dtype=self.dtype, seed=seed)
+        self._kept[key] = net
+        while len(self._kept) > STARTED:
+            self._kept.popitem(last=False)[1].close()
+        net.set_parameters(spec.initial_parameters(seed) if parameters is None else parameters)
+        return net
+
+    def close(self) -> None:
+        """End what the kept engines hold."""
+        while self._kept:
+            self._kept.popitem()[1].close()
+
+
+@pytest.fixture(scope="session", params=CASES, ids=["-".join(case) for case in CASES])
+def backend(request: pytest.FixtureRequest, need: Callable[[str], None]) -> Iterator[Backend]:
+    """Every engine in every precision; one that cannot run here is skipped with the reason."""
+    name, dtype = request.param
+    need(name)
+    with closing(Backend(name, dtype)) as case:
+        yield case
+
+
+@pytest.fixture(scope="session")
+def cases() -> tuple[tuple[str, str], ...]:
+    """Every engine in every precision, by name."""
+    return CASES
+
+
+@pytest.fixture(scope="session")
+def open_backend() -> type[Backend]:
+    """``open_backend(name, dtype)``: one engine in one precision; close it."""
+    return Backend
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Callable[..., Engine]:
+    """``oracle(spec, parameters)``: the reference engine."""
+
+    def compile_reference(spec: ne.Network, parameters: Mapping[str, np.ndarray] | None = None) -> Engine:
+        net = ne.compile(spec, backend="reference")
+        if parameters is not None:
+            net.set_parameters(parameters)
+        return net
+
+    return compile_reference
+
+
+# -- named networks -------------------------------------------------------------------------------------------------
+
+
+def _mixed(*, symmetric: bool) -> ne.Network:
+    """Every activation, every synapse, two inputs, populations of two axes, biases on some."""
+    populations = [
+        ne.Population(name="image", shape=(2, 3), clamped=True),
+        ne.Population(name="context", shape=2, clamped=True),
+        ne.Population(name="map", shape=(2, 3), activation="softmax"),
+        ne.Population(name="smooth", shape=4, activation="sigmoid"),
+        ne.Population(name="kinked", shape=3, activation="hard_sigmoid"),
+        ne.Population(name="half", shape=(3, 1), activation="relu"),
+        ne.Population(name="recurrent", shape=4, activation="tanh"),
+        ne.Population(name="answer", shape=(2, 1)),
+    ]
+    synapses = [
+        ne.Dense(source="image", target="map"),
+        ne.Dense(source="smooth", target="context"),
+        ne.Dense(source="image", target="recurrent"),
+        ne.Dense(source="map", target="smooth"),
+        ne.Dense(source="kinked", target="smooth"),
+        ne.Dense(source="half", target="kinked"),
+        ne.Dense(source="recurrent", target="recurrent"),
+        ne.Dense(source="map", target="map"),
+        ne.Dense(source="recurrent", target="answer"),
+        ne.Dense(source="map", target="answer", name="skip"),
+        ne.synapses.Bias(target="map"),
+        ne.synapses.Bias(target="half"),
+        ne.synapses.Bias(target="kinked"),
+    ]
+    if not symmetric:
+        synapses += [
+            ne.DirectedDense(source="context", target="half", name="entry"),
+            ne.DirectedDense(source="answer", target="map", name="feedback"),
+            ne.DirectedDense(source="recurrent", target="recurrent", name="loop"),
+            ne.DirectedDense(source="smooth", target="recurrent", name="one_way"),
+            ne.DirectedDense(source="half", target="map", name="onto_tokens"),
+        ]
+    return ne.Network(
+        populations=populations, synapses=synapses, cost={"kind": "squared_error", "population": "answer"}
+    )
+
+
+NETWORKS: dict[str, Callable[[], ne.Network]] = {
+    "hopfield": lambda: ne.models.layered_hopfield([5, 6, 4, 3], activation="tanh"),
+    "hopfield-readout": lambda: ne.models.layered_hopfield([5, 6, 4, 3], "sigmoid", cost="cross_entropy", bias=False),
+    "looped": lambda: ne.models.looped_mlp(4, 6, 3),
+    "looped-directed": lambda: ne.models.looped_mlp(4, 6, 3, symmetric=False),
+    "looped-directed-output": lambda: ne.models.looped_mlp(4, 6, 3, symmetric=False, cost="squared_error", bias=False),
+    "mixed": lambda: _mixed(symmetric=True),
+    "mixed-directed": lambda: _mixed(symmetric=False),
+}
+SYMMETRIC = [name for name, make in NETWORKS.items() if not make().asymmetric]
+DIRECTED = [name for name in NETWORKS if name not in SYMMETRIC]
+
+
+@pytest.fixture(scope="session")
+def named() -> Callable[[str], ne.Network]:
+    """``named("hopfield")``: one of the named networks."""
+    return lambda name: NETWORKS[name]()
+
+
+@pytest.fixture(scope="session", params=NETWORKS)
+def network(request: pytest.FixtureRequest) -> ne.Network:
+    """Every named network."""
+    return NETWORKS[request.param]()
+
+
+@pytest.fixture(scope="session", params=SYMMETRIC)
+def symmetric_network(request: pytest.FixtureRequest) -> ne.Network:
+    """The named networks that have an energy."""
+    return NETWORKS[request.param]()
+
+
+@pytest.fixture(scope="session", params=DIRECTED)
+def directed_network(request: pytest.FixtureRequest) -> ne.Network:
+    """The named networks with directed synapses."""
+    return NETWORKS[request.param]()
+
+
+# -- comparing ------------------------------------------------------------------------------------------------------
+
+
+class Compare:
+    """Comparisons of what engines answer, all in float64."""
+
+    @staticmethod
+    def numbers(net: Engine, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Arrays of an engine as NumPy's."""
+        return {name: np.asarray(net.to_numpy(value), dtype=np.float64) for name, value in values.items()}
+
+    def states(self, found: Any, net: Engine, wanted: Any, oracle: Engine, within: float) -> None:
+        """Potentials and activities of two equilibria agree absolutely; residuals too, as they are sums of the same."""
+        for field in ("states", "activities"):
+            left, right = self.numbers(net, getattr(found, field)), self.numbers(oracle, getattr(wanted, field))
+            assert left.keys() == right.keys()
+            for name in right:
+                np.testing.assert_allclose(left[name], right[name], rtol=0, atol=within, err_msg=f"{field} of {name}")
+        # A residual is a difference of a drive and a potential, each known to `within`.
+        np.testing.assert_allclose(found.residual, wanted.residual, rtol=0, atol=2 * within + 2 * within)
+
+    def gradients(
+        self,
+        found: Mapping[str, Any],
+        net: Engine,
+        wanted: Mapping[str, Any],
+        oracle: Engine,
+        agreement: Agreement,
+        beta: float | None = None,
+    ) -> None:
+        """Gradients agree, and come in the spec's order and shapes.
+
+        As a whole, relative to its norm, a gradient agrees to ``gradient_at(beta)``.  Each parameter agrees relative
+        to its largest entry, plus what rounding leaves: a contrast of states known to ``noise`` is divided by β, so
+        a parameter whose true gradient is small or zero is known to ``noise/β`` absolutely.  Where nothing is
+        nudged (``beta=None``) an adjoint is solved relative to its norm, so the floor is relative to the largest
+        entry of the whole gradient.
+        """
+        left, right = self.numbers(net, found), self.numbers(oracle, wanted)
+        assert list(left) == list(right) == list(net.spec.parameter_shapes)
+        assert {name: value.shape for name, value in left.items()} == net.spec.parameter_shapes
+        largest = max(float(np.max(np.abs(value))) for value in right.values())
+        floor = agreement.gradient * largest if beta is None else agreement.noise / abs(beta)
+        for name, value in right.items():
+            within = agreement.gradient * float(np.max(np.abs(value))) + floor
+            np.testing.assert_allclose(left[name], value, rtol=0, atol=within, err_msg=name)
+        whole = agreement.gradient if beta is None else agreement.gradient_at(beta)
+        assert self.relative(left, right) <= whole
+
+    @staticmethod
+    def joined(values: Mapping[str, np.ndarray]) -> np.ndarray:
+        """A whole gradient as one vector."""
+        return np.concatenate([np.ravel(value) for value in values.values()])
+
+    def cosine(self, found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> float:
+        """Cosine of the angle between two gradients."""
+        left, right = self.joined(found), self.joined(wanted)
+        return float(left @ right / np.linalg.norm(left) / np.linalg.norm(right))
+
+    def relative(self, found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> float:
+        """Norm of the error of a whole gradient, relative to its norm; absolute where the true gradient is zero."""
+        left, right = self.joined(found), self.joined(wanted)
+        size = float(np.linalg.norm(right))
+        return float(np.linalg.norm(left - right)) / (size if size > 1e-12 else 1.0)
+
+
+@pytest.fixture(scope="session")
+def compare() -> Compare:
+    """Comparisons of what engines answer."""
+    return Compare()
+
+
+class Watch:
+    """An observer that keeps a snapshot before the first step and after every step."""
+
+    def __init__(self) -> None:
+        self.snapshots: list[Any] = []
+        self.settled_with: list[tuple[Any, ...]] = []
+
+    def relaxation(self, net: Engine, task: Task, settling: Settling, resumed: Any) -> None:
+        self.snapshots.append(self._copy(net, settling.snapshot()))
+        while True:
+            finished = settling.advance(1)
+            self.snapshots.append(self._copy(net, settling.snapshot()))
+            if finished:
+                return
+
+    def settled(self, net: Engine, task: Task, found: tuple[Any, ...]) -> None:
+        self.settled_with.append(found)
+
+    @staticmethod
+    def _copy(net: Engine, snapshot: Any) -> list[dict[str, np.ndarray]]:
+        return [
+            {name: np.array(net.to_numpy(value), dtype=np.float64) for name, value in states.items()}
+            for states in snapshot.states
+        ]
+
+
+@pytest.fixture
+def watch() -> Watch:
+    """An observer that keeps every step's states."""
+    return Watch()

@@ -1,0 +1,181 @@
+"""The docs' table model × engine × method: written on request, and held to be current.
+
+pytest tests/conformance --write-table docs/conformance.md
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import closing
+
+import numpy as np
+
+import neuro_eq as ne
+
+COMMAND = "pytest tests/conformance --write-table docs/conformance.md"
+COMMITTED = "docs/conformance.md"
+BETA = 0.1
+SEEDS = range(3)
+BATCH = 8
+SETTLED = ne.Relaxation(solver=ne.Picard(alpha=0.9), tol=None, max_steps=150)
+
+MODELS = {
+    "`layered_hopfield`, squared error": lambda: ne.models.layered_hopfield([8, 10, 6, 4]),
+    "`layered_hopfield`, cross-entropy": lambda: ne.models.layered_hopfield([8, 10, 6, 4], cost="cross_entropy"),
+    "`looped_mlp`, symmetric": lambda: ne.models.looped_mlp(8, 12, 4),
+    "`looped_mlp`, not symmetric": lambda: ne.models.looped_mlp(8, 12, 4, symmetric=False),
+}
+METHODS = {
+    "EqProp, one-sided": ne.EqProp(BETA, "one-sided"),
+    "EqProp, centered": ne.EqProp(BETA),
+    "AsymEP": ne.AsymEP(BETA),
+    "ImplicitDifferentiation": ne.ImplicitDifferentiation(),
+}
+MEASURED = re.compile(r"(?<=\| )(?:0|\d\.\de[+-]\d+)(?= \|)")
+"""A measured cell; declared numbers stand in backticks."""
+
+HEADER = f"""# Conformance of the engines
+
+Written by `{COMMAND}`; edit the engines, not this file.
+
+Every engine is held to the reference engine (NumPy, float64) by `tests/conformance`. The cells below are the worst
+error over {len(SEEDS)} random sets of parameters and {BATCH} samples, with β = {BETA:g} and equal schedules of
+{SETTLED.max_steps} steps: of a gradient, the norm of its difference to the oracle's gradient *by the same method*,
+relative to the oracle's; of the fixed points, free and nudged, the largest difference of a potential. The column
+*exact* is the error of the method itself: the oracle's gradient against implicit differentiation in float64.
+"""
+
+
+class Table:
+    """The table's text; ``measure=False`` leaves the measured cells open and takes no time."""
+
+    def __init__(self, cases, open_backend, oracle, contracting, samples, compare, measure):
+        self.backends = [open_backend(*case) for case in cases]
+        self.oracle, self.contracting, self.samples, self.compare = oracle, contracting, samples, compare
+        self.measure = measure
+
+    def text(self) -> str:
+        parts = [HEADER]
+        for title, make in MODELS.items():
+            parts.append(f"## {title}\n\n{self.model(make())}")
+        parts.append(f"## What the engines promise\n\n{self.promises()}")
+        parts.append(f"## What is refused, and why\n\n{self.ledger()}")
+        return "\n".join(parts)
+
+    def model(self, spec) -> str:
+        lines = [self.row("method", "exact", *[f"{b.name} {b.dtype}" for b in self.backends])]
+        lines.append(self.row("---", *["---:"] * (1 + len(self.backends))))
+        lines.append(self.row("fixed points", "", *[self.cell(self.fixed_points, spec, b) for b in self.backends]))
+        for name, method in METHODS.items():
+            if self.refusal(spec, method):
+                lines.append(self.row(name, *["refused"] * (1 + len(self.backends))))
+                continue
+            cells = [self.cell(self.exactness, spec, method)]
+            for backend in self.backends:
+                if any(not backend.can(need) for need in method.needs):
+                    cells.append("refused")
+                else:
+                    cells.append(self.cell(self.error, spec, backend, method))
+            lines.append(self.row(name, *cells))
+        return "\n".join(lines) + "\n"
+
+    def cell(self, measure, *arguments) -> str:
+        value = measure(*arguments) if self.measure else 0.0
+        return "0" if value == 0.0 else f"{value:.1e}"
+
+    @staticmethod
+    def row(*cells: str) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    @staticmethod
+    def refusal(spec, method) -> str:
+        try:
+            method.refuse(spec)
+        except ne.SpecError as error:
+            return str(error)
+        return ""
+
+    def fixed_points(self, spec, backend) -> float:
+        worst = 0.0
+        for seed in SEEDS:
+            parameters, data = self.contracting(spec, seed), self.samples(spec, BATCH, seed)
+            net, reference = backend.compile(spec, parameters), self.oracle(spec, parameters)
+            how = {"solver": SETTLED.solver, "tol": None, "max_steps": SETTLED.max_steps}
+            for beta in (0.0, BETA, -BETA):
+                found = net.relax(data.x, target=data.y, beta=beta, **how)
+                wanted = reference.relax(data.x, target=data.y, beta=beta, **how)
+                for name, value in wanted.states.items():
+                    worst = max(worst, float(np.max(np.abs(net.to_numpy(found.states[name]) - value))))
+        return worst
+
+    def error(self, spec, backend, method) -> float:
+        worst = 0.0
+        for seed in SEEDS:
+            parameters, data = self.contracting(spec, seed), self.samples(spec, BATCH, seed)
+            net, reference = backend.compile(spec, parameters), self.oracle(spec, parameters)
+            found, _ = method.gradient(net, data.x, data.y, free=SETTLED)
+            wanted, _ = method.gradient(reference, data.x, data.y, free=SETTLED)
+            worst = max(worst, self.compare.relative(self.compare.numbers(net, found), wanted))
+        return worst
+
+    def exactness(self, spec, method) -> float:
+        worst = 0.0
+        for seed in SEEDS:
+            net = self.oracle(spec, self.contracting(spec, seed))
+            data = self.samples(spec, BATCH, seed)
+            found, _ = method.gradient(net, data.x, data.y, free=SETTLED)
+            exact, _ = ne.ImplicitDifferentiation().gradient(net, data.x, data.y, free=SETTLED)
+            worst = max(worst, self.compare.relative(found, exact))
+        return worst
+
+    def promises(self) -> str:
+        lines = [self.row("engine", "fixed points (absolute)", "gradients (relative)", "because"), "|---|---|---|---|"]
+        for backend in self.backends:
+            promise = backend.agreement
+            gradient = f"`{promise.gradient:.1e}`"
+            if promise.noise:
+                gradient = f"max({gradient}, `{promise.noise:.1e}`/β)"
+            lines.append(
+                self.row(f"{backend.name} {backend.dtype}", f"`{promise.fixed_point:.1e}`", gradient, promise.because)
+            )
+        return "\n".join(lines) + "\n"
+
+    def ledger(self) -> str:
+        lines = ["| what | where | reason |", "|---|---|---|"]
+        for title, make in MODELS.items():
+            for name, method in METHODS.items():
+                reason = self.refusal(make(), method)
+                if reason:
+                    lines.append(self.row(name, title, reason))
+        for engine in {backend.name: backend.engine for backend in self.backends}.values():
+            for ability, reason in engine.lacks.items():
+                methods = [name for name, method in METHODS.items() if ability in method.needs]
+                what = ability.value + (f" ({', '.join(methods)})" if methods else "")
+                lines.append(self.row(what, engine.name, reason))
+            if "float32" not in engine.dtypes:
+                lines.append(self.row("float32", engine.name, f"it computes in {' or '.join(engine.dtypes)}"))
+            for what, kinds in (("synapse", engine.synapse_kinds), ("activation", engine.activation_kinds)):
+                if kinds is not None:
+                    lines.append(self.row(f"any other {what}", engine.name, f"it runs {', '.join(kinds)}"))
+        return "\n".join(lines) + "\n"
+
+    def close(self) -> None:
+        for backend in self.backends:
+            backend.close()
+
+
+def test_the_table(request, cases, need, open_backend, oracle, contracting, samples, compare):
+    """Writes the table when asked to; otherwise the committed one has the same rows, refusals and promises."""
+    for name, _ in cases:
+        need(name)
+    target = request.config.getoption("--write-table")
+    table = Table(cases, open_backend, oracle, contracting, samples, compare, measure=target is not None)
+    with closing(table):
+        text = table.text()
+    if target is not None:
+        (request.config.rootpath / target).write_text(text, encoding="utf-8")
+        return
+    committed = request.config.rootpath / COMMITTED
+    assert committed.is_file(), f"{committed} is missing; run: {COMMAND}"
+    found, wanted = (MEASURED.sub("#", one) for one in (committed.read_text(encoding="utf-8"), text))
+    assert found == wanted, f"{COMMITTED} is not current; run: {COMMAND}"

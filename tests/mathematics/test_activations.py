@@ -1,0 +1,150 @@
+"""``ρ = ∇L``, ``ρ' = ρ'ᵀ`` and ``ρ'`` is the slope, for every activation in the table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from neuro_eq.activations import ACTIVATIONS, log_softmax
+
+SHAPES = [(5,), (2, 3), (1,)]
+STEP = 1e-5
+"""Central differences: truncation ``h²`` times a third derivative below one, and rounding ``2⁻⁵³·10/h``: 1e-10."""
+CENTRAL = 1e-9
+
+
+@pytest.fixture(params=ACTIVATIONS)
+def rho(request):
+    """Every activation with the parameters it starts with, shaken where it has some."""
+    return ACTIVATIONS[request.param]()
+
+
+def parameters(rho, shape):
+    rng = np.random.default_rng(5)
+    start = rho.initial(shape, rng)
+    assert {name: value.shape for name, value in start.items()} == rho.parameter_shapes(shape)
+    return {name: value + 0.1 * rng.uniform(size=value.shape) for name, value in start.items()}
+
+
+def potentials(shape, seed=0):
+    """Potentials on both sides of every kink and at least 1e-2 away from them, where slopes have no derivative."""
+    u = np.random.default_rng(seed).normal(scale=1.5, size=(4, *shape))
+    for kink in (0.0, 1.0):
+        near = np.abs(u - kink) < 1e-2
+        u[near] += 0.05
+    return u
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_activity_is_the_gradient_of_the_lagrangian(rho, shape):
+    u, theta = potentials(shape), parameters(rho, shape)
+    a = rho.activity(u, theta)
+    assert a.shape == u.shape
+    for unit in np.ndindex(*shape):
+        e = np.zeros(shape)
+        e[unit] = STEP
+        difference = (rho.lagrangian(u + e, theta) - rho.lagrangian(u - e, theta)) / (2 * STEP)
+        np.testing.assert_allclose(difference, a[(slice(None), *unit)], rtol=0, atol=CENTRAL)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_slope_is_the_derivative_and_symmetric(rho, shape):
+    u, theta = potentials(shape), parameters(rho, shape)
+    rng = np.random.default_rng(1)
+    v, w = rng.normal(size=u.shape), rng.normal(size=u.shape)
+    difference = (rho.activity(u + STEP * v, theta) - rho.activity(u - STEP * v, theta)) / (2 * STEP)
+    np.testing.assert_allclose(rho.slope(u, v, theta), difference, rtol=0, atol=CENTRAL * 10)
+    left, right = np.sum(w * rho.slope(u, v, theta)), np.sum(v * rho.slope(u, w, theta))
+    np.testing.assert_allclose(left, right, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_slope_is_between_zero_and_its_bound(rho, shape):
+    """The Lagrangian is convex, and ``slope_bound`` bounds ``‖ρ'‖₂``."""
+    for seed in range(20):
+        u, theta = potentials(shape, seed), parameters(rho, shape)
+        v = np.random.default_rng(seed + 100).normal(size=u.shape)
+        quadratic = np.sum((v * rho.slope(u, v, theta)).reshape(4, -1), axis=1)
+        size = np.sum((v * v).reshape(4, -1), axis=1)
+        assert np.all(quadratic >= -1e-13)
+        assert np.all(quadratic <= rho.slope_bound * size * (1 + 1e-12))
+        largest = np.linalg.norm(rho.slope(u, v, theta).reshape(4, -1), axis=1)
+        assert np.all(largest <= rho.slope_bound * np.sqrt(size) * (1 + 1e-12))
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3)])
+def test_elementwise_means_that_units_do_not_meet(rho, shape):
+    u, theta = potentials(shape), parameters(rho, shape)
+    moved = u.copy()
+    moved[:, 0] += 0.5
+    same = rho.activity(moved, theta)[:, 1:] == rho.activity(u, theta)[:, 1:]
+    if rho.elementwise:
+        assert np.all(same)
+    elif len(shape) == 1:
+        assert not np.any(same)
+    else:
+        assert np.all(same), "units of different rows of the last axis do not meet"
+
+
+@pytest.mark.parametrize("kind", [kind for kind, cls in ACTIVATIONS.items() if cls.analytic])
+def test_analytic_means_that_complex_steps_are_exact(kind):
+    """For a holomorphic ρ, ``Im ρ(u + ihv)/h = ρ'(u) v`` to rounding."""
+    rho = ACTIVATIONS[kind]()
+    shape = (2, 3)
+    u, theta = potentials(shape), parameters(rho, shape)
+    v = np.random.default_rng(2).normal(size=u.shape)
+    # No difference is taken, so the step can be so small that its square vanishes.
+    found = np.imag(rho.activity(u + 1e-30j * v, theta)) / 1e-30
+    np.testing.assert_allclose(found, rho.slope(u, v, theta), rtol=0, atol=1e-14)
+
+
+def test_large_potentials_are_finite(rho):
+    """Nothing overflows far beyond what a network reaches, and no warning is given."""
+    shape = (2, 3)
+    u = np.array([[[-800.0, 0.0, 800.0], [1e4, -1e4, 0.5]]])
+    theta = parameters(rho, shape)
+    a = rho.activity(u, theta)
+    assert np.all(np.isfinite(a))
+    assert np.all(np.isfinite(rho.lagrangian(u, theta)))
+    assert np.all(np.isfinite(rho.slope(u, np.ones_like(u), theta)))
+
+
+def test_parameters_of_rho(rho):
+    """``∂L/∂θ`` and ``(∂ρ/∂θ)ᵀμ`` are derivatives of the batch mean, for activations that have parameters."""
+    shape = (2, 3)
+    u, theta = potentials(shape), parameters(rho, shape)
+    rng = np.random.default_rng(3)
+    mu = rng.normal(size=u.shape)
+    lagrangian, activity = rho.lagrangian_gradient(u, theta), rho.activity_vjp(u, mu, theta)
+    assert set(lagrangian) == set(activity) == set(theta)
+    for name, value in theta.items():
+        direction = rng.normal(size=value.shape)
+        up, down = ({**theta, name: value + sign * STEP * direction} for sign in (1, -1))
+        change = np.mean(rho.lagrangian(u, up) - rho.lagrangian(u, down)) / (2 * STEP)
+        np.testing.assert_allclose(np.sum(lagrangian[name] * direction), change, rtol=0, atol=CENTRAL * 10)
+        pulled = np.sum(mu * (rho.activity(u, up) - rho.activity(u, down))) / (2 * STEP) / len(u)
+        np.testing.assert_allclose(np.sum(activity[name] * direction), pulled, rtol=0, atol=CENTRAL * 10)
+
+
+def test_values_by_hand():
+    """Against the formulas of the design, at one potential."""
+    u = np.array([[0.25]])
+    formulas = {
+        "identity": (0.5 * 0.25**2, 0.25),
+        "relu": (0.5 * 0.25**2, 0.25),
+        "hard_sigmoid": (0.5 * 0.25**2, 0.25),
+        "sigmoid": (np.log1p(np.exp(0.25)), 1 / (1 + np.exp(-0.25))),
+        "tanh": (np.log(np.cosh(0.25)), np.tanh(0.25)),
+        "softmax": (0.25, 1.0),
+    }
+    for kind, (lagrangian, activity) in formulas.items():
+        rho = ACTIVATIONS[kind]()
+        np.testing.assert_allclose(rho.lagrangian(u, {}), [lagrangian], rtol=1e-15, atol=1e-16)
+        np.testing.assert_allclose(rho.activity(u, {}), [[activity]], rtol=1e-15)
+    far = np.array([[2.5]])
+    np.testing.assert_allclose(ACTIVATIONS["hard_sigmoid"]().lagrangian(far, {}), [0.5 * 2.5**2 - 0.5 * 1.5**2])
+
+
+def test_log_softmax_does_not_overflow():
+    u = np.array([[1e4, 0.0, -1e4]])
+    np.testing.assert_array_equal(log_softmax(u), [[0.0, -1e4, -2e4]])
