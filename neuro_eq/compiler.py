@@ -7,7 +7,7 @@ from typing import Any
 
 from neuro_eq.backend import backend as find
 from neuro_eq.engine import Engine
-from neuro_eq.errors import BackendError, did_you_mean
+from neuro_eq.errors import BackendError, SpecError, did_you_mean
 from neuro_eq.spec import Network
 
 
@@ -24,6 +24,10 @@ def compile(spec: Network, backend: str = "numba", dtype: str = "float64", seed:
     Raises:
         BackendError: the backend is unknown, not installed, or cannot run this network; says what and why.
     """
+    if not isinstance(spec, Network):
+        raise SpecError(f"expected a Network, found {type(spec).__name__}; neuro_eq.load reads one from a file", "spec")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise SpecError(f"expected a whole number of at least 0 and below 2**63, found {seed!r}", "seed")
     engine = find(backend).load()
     known = [name for name in inspect.signature(engine).parameters if name not in ("spec", "dtype", "seed")]
     for name in options:

@@ -41,6 +41,10 @@ class Cost(Frozen):
     def outputs(self, shapes: Mapping[str, Shape]) -> int:
         """Number of values that the network answers with."""
 
+    def target_problem(self, y: np.ndarray) -> str | None:
+        """One sentence when targets ``(batch, n_out)`` are not what the cost is defined for."""
+        return None
+
     @abstractmethod
     def output(self, a: Activities, theta: Parameters) -> Array:
         """The network's answer, ``(batch, n_out)``."""
@@ -90,7 +94,7 @@ class CrossEntropy(Cost):
 
     kind: Literal["cross_entropy"] = "cross_entropy"
     classes: int = Field(ge=2)
-    gain: float = Field(default=1.0, ge=0.0)
+    gain: float = Field(default=1.0, ge=0.0, le=1e100)
 
     @property
     def default_name(self) -> str:
@@ -106,6 +110,12 @@ class CrossEntropy(Cost):
 
     def outputs(self, shapes: Mapping[str, Shape]) -> int:
         return self.classes
+
+    def target_problem(self, y: np.ndarray) -> str | None:
+        # The slope softmax − y holds for distributions only; one-hot rows of float32 are exact.
+        if np.all(y >= 0) and np.all(np.abs(y.sum(axis=1) - 1.0) <= 1e-6):
+            return None
+        return "cross-entropy needs labels, or rows that are probabilities and sum to 1"
 
     def logits(self, a: Activities, theta: Parameters) -> Array:
         """``W_out a + b``, ``(batch, classes)``."""

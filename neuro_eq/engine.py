@@ -212,7 +212,12 @@ class Engine(ABC):
         for name, value in values.items():
             if name not in shapes:
                 raise SpecError("no such parameter" + did_you_mean(name, shapes), name)
-            array = self.asarray(value)
+            try:
+                array = self.asarray(value)
+                if np.iscomplexobj(value):
+                    raise TypeError
+            except (TypeError, ValueError):
+                raise SpecError(f"expected an array of numbers, found {type(value).__name__}", name) from None
             if tuple(array.shape) != shapes[name]:
                 raise SpecError(f"expected shape {list(shapes[name])}, found {list(array.shape)}", name)
             if not bool(array_namespace(array).all(array_namespace(array).isfinite(array))):
@@ -291,7 +296,8 @@ class Engine(ABC):
             DataError: ``x``, ``target`` or ``start`` does not fit the network.
             BackendError: the engine lacks the solver or the nudge.
         """
-        betas = tuple(beta) if isinstance(beta, Sequence) else (beta,)
+        grouped = isinstance(beta, Sequence) and not isinstance(beta, str)
+        betas = _nudges(beta if isinstance(beta, Sequence) and grouped else (beta,))
         task = self._task(x, target, betas, start, solver, tol, max_steps, asymmetry_at)
         # NumPy warns where numbers overflow; here that is an outcome (a status), not a surprise.
         with np.errstate(all="ignore"):
@@ -316,7 +322,7 @@ class Engine(ABC):
             )
         if record is not None:
             record.settled(self, task, found)
-        return found if isinstance(beta, Sequence) else found[0]
+        return found if grouped else found[0]
 
     # -- answers at a state ------------------------------------------------------------------------------------
 
@@ -418,19 +424,29 @@ class Engine(ABC):
             raise DataError(
                 f"target: expected ({batch}, {outputs}) values or {batch} integer labels, found {list(array.shape)}"
             )
+        problem = self.spec.cost.target_problem(array)
+        if problem is not None:
+            raise DataError(f"target: {problem}")
         return self.asarray(array)
 
     def _data(self, values: Any, population: Population, place: str) -> Array:
         array = self._numbers(values, place)
         wanted = population.shape
-        if array.ndim < 2 or (array.shape[1:] != wanted and array[:1].size != population.size):
+        if array.ndim < 2 or array.shape[1:] not in (wanted, (population.size,)):
             raise DataError(f"{place}: expected (batch, {', '.join(map(str, wanted))}), found {list(array.shape)}")
         if array.shape[0] == 0:
             raise DataError(f"{place}: holds no samples")
         return self.asarray(array.reshape(array.shape[0], *wanted))
 
+    def batch(self, x: Any) -> int:
+        """Number of samples in data for the clamped populations."""
+        return int(next(iter(self.inputs(x).values())).shape[0])
+
     def _numbers(self, values: Any, place: str) -> np.ndarray:
-        array = values if isinstance(values, np.ndarray) else self.to_numpy(values)
+        try:
+            array = values if isinstance(values, np.ndarray) else self.to_numpy(values)
+        except ValueError:
+            raise DataError(f"{place}: expected an array, found rows of different lengths") from None
         if array.dtype.kind not in "fiub":
             raise DataError(f"{place}: expected real numbers, found dtype {array.dtype}")
         if not np.all(np.isfinite(array)):
@@ -451,12 +467,16 @@ class Engine(ABC):
         if not isinstance(solver, self.solvers):
             known = ", ".join(kind.__name__ for kind in self.solvers)
             raise BackendError(f'backend "{self.name}" cannot run the solver {type(solver).__name__}; it runs {known}')
-        if any(isinstance(beta, complex) for beta in betas):
+        if any(np.iscomplexobj(beta) for beta in betas):
             self.refuse_what_it_cannot_do(Ability.COMPLEX_NUDGE, by="a complex beta")
         if asymmetry_at is not None:
             self.refuse_what_it_cannot_do(Ability.ASYMMETRY, by="asymmetry_at")
+        if isinstance(max_steps, bool) or not isinstance(max_steps, (int, np.integer)) or max_steps < 0:
+            raise DataError(f"max_steps: expected a whole number of at least 0, found {max_steps!r}")
         inputs = self.inputs(x)
         batch = next(iter(inputs.values())).shape[0]
+        if asymmetry_at is not None and asymmetry_at.batch != batch:
+            raise DataError(f"asymmetry_at: expected {batch} samples, as in x, found {asymmetry_at.batch}")
         nudged = any(beta != 0 for beta in betas)
         if nudged and target is None:
             raise DataError("target: a nudged phase (beta ≠ 0) needs a target")
@@ -473,9 +493,14 @@ class Engine(ABC):
         )
 
     def _tolerances(self, tol: float | np.ndarray, batch: int) -> np.ndarray:
-        values = np.asarray(tol, dtype=np.float64)
+        try:
+            values = np.asarray(tol, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise DataError(f"tol: expected numbers or None, found {tol!r}") from None
         if values.shape not in ((), (batch,)):
             raise DataError(f"tol: expected one number or ({batch},), found {list(values.shape)}")
+        if not np.all(values >= 0):
+            raise DataError(f"tol: expected residuals of at least 0, found {values.min():g}")
         return np.broadcast_to(values, (batch,))
 
     def _start(self, start: Equilibrium | Activities | None, batch: int) -> Activities:
@@ -491,3 +516,12 @@ class Engine(ABC):
                 wanted = [batch, *p.shape]
                 raise DataError(f'start["{p.name}"]: expected shape {wanted}, found {list(found[p.name].shape)}')
         return found
+
+
+def _nudges(betas: Sequence[Any]) -> tuple[complex, ...]:
+    if not betas:
+        raise DataError("beta: a group of phases needs at least one nudge")
+    for beta in betas:
+        if isinstance(beta, bool) or not isinstance(beta, (int, float, complex, np.number)) or not np.isfinite(beta):
+            raise DataError(f"beta: expected a finite number, found {beta!r}")
+    return tuple(betas)

@@ -45,16 +45,24 @@ class RunConfig(Frozen):
     backend: str = "numba"
     dtype: str = "float32"
     options: dict[str, int | float | str] = Field(default_factory=dict)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     epochs: int = Field(default=30, ge=0)
     batch_size: int = Field(default=32, ge=1)
     every: int = Field(default=1, ge=1)
     method: SerializeAsAny[GradientMethod]
     optimizer: SerializeAsAny[Optimizer] = Adam(1e-3)
     schedule: SerializeAsAny[Schedule] = Cosine()
-    free: Relaxation = Relaxation(max_steps=100)
-    nudged: Relaxation = Relaxation(max_steps=100)
+    free: Relaxation | None = None
+    nudged: Relaxation | None = None
     network: Network
+
+    @field_validator("options")
+    @classmethod
+    def _no_option_is_an_entry(cls, value: dict[str, int | float | str]) -> dict[str, int | float | str]:
+        for name in value:
+            if name in ("spec", "backend", "dtype", "seed"):
+                raise ValueError(f'"{name}" is an entry of the configuration itself, not an option of the engine')
+        return value
 
     @field_validator("method", "optimizer", "schedule", mode="before")
     @classmethod
@@ -117,8 +125,6 @@ def default_network(model: str, data: Data, hidden: tuple[int, ...]) -> Network:
         if len(hidden) != 1:
             raise SpecError(f"looped_mlp has one hidden population, found {list(hidden)}", "hidden")
         return looped_mlp(data.features, hidden[0], data.outputs)
-    if model != "layered_hopfield":
-        raise SpecError(f'no model "{model}"; known: layered_hopfield, looped_mlp', "model")
     return layered_hopfield([data.features, *hidden, data.outputs], "hard_sigmoid", gain=0.5)
 
 

@@ -5,10 +5,11 @@ A solver is data.  It knows no engine; an engine says which solvers it can run a
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SerializeAsAny, field_serializer, field_validator
 
+from neuro_eq.errors import SpecError
 from neuro_eq.frozen import Frozen, parse_kind
 
 
@@ -26,6 +27,9 @@ class Picard(Solver):
 
     kind: Literal["picard"] = "picard"
     alpha: float = Field(default=0.5, gt=0.0, le=1.0)
+
+    def __init__(self, alpha: float = 0.5, **data: Any) -> None:
+        super().__init__(**{"alpha": alpha, **data})
 
 
 SOLVERS: dict[str, type[Solver]] = {"picard": Picard}
@@ -53,11 +57,16 @@ class Relaxation(Frozen):
     @field_validator("solver", mode="before")
     @classmethod
     def _solver_by_name(cls, value: object) -> Solver:
-        return parse_kind(value, SOLVERS, Solver, "solver")
+        try:
+            return parse_kind(value, SOLVERS, Solver, "solver")
+        except SpecError as error:
+            raise error.inside("solver") from None
 
     @field_validator("tol", mode="before")
     @classmethod
     def _fixed_is_none(cls, value: object) -> object:
+        if isinstance(value, bool) or (isinstance(value, str) and value not in ("fixed", "nudge")):
+            raise ValueError(f'expected a number, "nudge" or "fixed", found {value!r}')
         return None if value == "fixed" else value
 
     @field_serializer("tol")

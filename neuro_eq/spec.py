@@ -18,6 +18,9 @@ from neuro_eq.errors import SpecError, did_you_mean
 from neuro_eq.frozen import Frozen, parse_kind
 from neuro_eq.synapses import SYNAPSES, SymmetricSynapse, Synapse
 
+LARGEST = 2**31
+"""Units of a population beyond which a number is a slip, not a network."""
+
 NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -39,6 +42,8 @@ class Population(Frozen):
     def _shape_is_positive(cls, value: Shape) -> Shape:
         if not value or any(axis < 1 for axis in value):
             raise ValueError(f"every axis must be at least 1, found {list(value)}")
+        if math.prod(value) > LARGEST:
+            raise ValueError(f"a population has at most {LARGEST} units, found {list(value)}")
         return value
 
     @field_validator("activation", mode="before")
@@ -133,6 +138,8 @@ class Network(Frozen):
         for i, population in enumerate(self.populations):
             if not population.clamped and not any(population.name in synapse.driven for synapse in self.synapses):
                 raise SpecError(f'no synapse drives "{population.name}"; connect it or clamp it', f"populations[{i}]")
+        if not self.clamped:
+            raise SpecError("no population is clamped, so no data can enter; clamp one", "populations")
         if not self.free:
             raise SpecError("every population is clamped; at least one must be free to settle", "populations")
         if self.cost is not None:

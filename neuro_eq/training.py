@@ -142,6 +142,7 @@ def train(
     nudged: Relaxation | None = None,
     record: str | os.PathLike[str] | Recorder | None = None,
     every: int = 1,
+    overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> History:
     """Train a network in place.
@@ -159,6 +160,7 @@ def train(
         record: a trajectory file to write, or an open Recorder: metrics of every step and epoch, and after each
             epoch the trajectories of four test samples in all phases.
         every: record every so many relaxation steps.
+        overwrite: replace a trajectory file that is already there.
         reporter: is shown every batch and epoch.
 
     Returns:
@@ -173,6 +175,8 @@ def train(
     schedule = schedule or Constant()
     if epochs < 0 or batch_size < 1:
         raise DataError(f"epochs must be at least 0 and batch_size at least 1, found {epochs} and {batch_size}")
+    if not isinstance(data, Data):
+        raise DataError(f"data: expected a Data, found {type(data).__name__}; neuro_eq.datasets.load_data makes one")
     check_fit(net, data)
     method.check(net)
     with ExitStack() as stack:
@@ -180,7 +184,7 @@ def train(
         if record is None or isinstance(record, Recorder):
             recorder = record
         else:
-            recorder = stack.enter_context(Recorder(record, every=every, samples=PROBES))
+            recorder = stack.enter_context(Recorder(record, every=every, samples=PROBES, overwrite=overwrite))
 
         def probe(epoch: int) -> None:
             if recorder is None:
@@ -297,6 +301,8 @@ def check_fit(net: Engine, data: Data) -> None:
         )
     if net.spec.cost is None:
         raise DataError("data: the network has no cost, so there is nothing to learn")
+    if data.classes is None and net.spec.cost.kind == "cross_entropy":
+        raise DataError(f'data: "{data.name}" has values to fit, which cross-entropy cannot; use squared_error')
     outputs = net.spec.cost.outputs(net.spec.shapes)
     if outputs != data.outputs:
         raise DataError(f'data: "{data.name}" asks for {data.outputs} outputs, but the network has {outputs}')

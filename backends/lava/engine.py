@@ -45,8 +45,8 @@ class LavaEngine(Engine):
     }
 
     def __init__(self, spec: Network, dtype: str = "float64", seed: int = 0, timeout: float = 60.0) -> None:
-        if not timeout > 0:
-            raise BackendError(f"timeout: expected a positive number of seconds, found {timeout}")
+        if not isinstance(timeout, (int, float)) or not timeout > 0:
+            raise BackendError(f"timeout: expected a positive number of seconds, found {timeout!r}")
         self.timeout = timeout
         self._client: LavaClient | None = None
         self._sent = False

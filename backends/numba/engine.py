@@ -45,8 +45,8 @@ class NumbaEngine(Engine):
     }
 
     def __init__(self, spec: Network, dtype: str = "float64", seed: int = 0, threads: int | None = None) -> None:
-        if threads is not None and threads < 1:
-            raise BackendError(f"threads: expected at least 1, found {threads}")
+        if threads is not None and (type(threads) is not int or threads < 1):
+            raise BackendError(f"threads: expected a whole number of at least 1, found {threads!r}")
         self.threads = threads or os.cpu_count() or 1
         self.blas = ThreadpoolController()
         self.plan = plan(spec) if self._can_run(spec, dtype) else None

@@ -1,6 +1,6 @@
 """The PyTorch engine: the equations of :mod:`neuro_eq.dynamics` on tensors.
 
-The drives are analytic and every entry runs under ``torch.inference_mode``, so no autograd graph is ever built.
+The drives are analytic and no tensor here asks for gradients, so no autograd graph is ever built.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class TorchEngine(Engine):
     ) -> None:
         self.device = _device(device)
         if threads is not None:
-            if threads < 1:
-                raise BackendError(f"threads: expected at least 1, found {threads}")
+            if type(threads) is not int or threads < 1:
+                raise BackendError(f"threads: expected a whole number of at least 1, found {threads!r}")
             torch.set_num_threads(threads)
         super().__init__(spec, dtype, seed)
 
@@ -89,7 +89,7 @@ class QuietSettling(Settling):
 
 def _device(name: str) -> torch.device:
     try:
-        device = torch.device(name)
+        device = torch.device(str(name))
     except RuntimeError:
         raise BackendError(f'device: torch knows no device "{name}"; use "cpu" or "cuda"') from None
     if device.type == "cuda" and not torch.cuda.is_available():

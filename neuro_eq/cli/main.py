@@ -56,8 +56,11 @@ def main() -> None:
     except NeuroEqError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except MemoryError as error:
+        print(f"error: out of memory ({error}); a smaller network or batch would fit", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted; what was recorded so far is in the .part file of the run's folder", file=sys.stderr)
+        print("interrupted; a run's trajectory so far is in the .part file in its folder", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output has gone (as in `neuro_eq … | head`); there is nobody left to tell.

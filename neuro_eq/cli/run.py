@@ -127,35 +127,20 @@ def _resolve(
     options: dict[str, Any],
 ) -> RunConfig:
     """The user's options over the configuration file's entries, or over the defaults."""
-    from neuro_eq.backend import backend as find
-    from neuro_eq.datasets import load_data
     from neuro_eq.errors import SpecError
     from neuro_eq.optimizers import Adam
-    from neuro_eq.run import LAVA_SAMPLES, RunConfig, default_network, load_config
-    from neuro_eq.specfile import load
+    from neuro_eq.run import RunConfig, load_config
 
-    if spec is not None and (model is not None or hidden is not None):
-        raise SpecError("--spec brings the network, so --model and --hidden cannot be given with it", "--spec")
+    own_network = spec is not None or model is not None or hidden is not None
     if config is not None:
+        if own_network:
+            raise SpecError("the configuration brings the network; change it there", "--config")
         base = load_config(config)
         entries: dict[str, Any] = {name: getattr(base, name) for name in type(base).model_fields}
-        if spec is not None or model is not None or hidden is not None:
-            raise SpecError("the configuration brings the network; change it there", "--config")
         if chosen.get("backend", base.backend) != base.backend:
             entries["options"] = {}
     else:
-        name = chosen.get("data", "digits")
-        entries = {"data": name, "method": {"kind": "eqprop", "beta": 1.0}}
-        engine = find(chosen.get("backend", "numba"))
-        entries["dtype"] = "float64" if engine.name in ("reference", "lava") else "float32"
-        if engine.name == "lava":
-            entries["train_samples"], entries["test_samples"] = LAVA_SAMPLES
-        if spec is not None:
-            entries["network"] = load(spec)
-        else:
-            entries["network"] = default_network(model or "layered_hopfield", load_data(name), _sizes(hidden or "256"))
-        if engine.name == "torch" and entries["network"].free_units < SMALL:
-            entries["options"] = {"threads": 1}
+        entries = _defaults(chosen, spec, model, hidden, method)
     entries.update(chosen)
     if method is not None or beta is not None:
         entries["method"] = _method(entries["method"], method, beta)
@@ -164,6 +149,39 @@ def _resolve(
     if options:
         entries["options"] = {**entries.get("options", {}), **options}
     return RunConfig(**entries)
+
+
+def _defaults(
+    chosen: dict[str, Any], spec: Path | None, model: str | None, hidden: str | None, method: str | None
+) -> dict[str, Any]:
+    """What a run is made of where the user does not say."""
+    from neuro_eq.backend import backend as find
+    from neuro_eq.datasets import load_data
+    from neuro_eq.errors import SpecError, did_you_mean
+    from neuro_eq.models import MODELS
+    from neuro_eq.run import LAVA_SAMPLES, default_network
+    from neuro_eq.solvers import Relaxation
+    from neuro_eq.specfile import load
+
+    if spec is not None and (model is not None or hidden is not None):
+        raise SpecError("--spec brings the network, so --model and --hidden cannot be given with it", "--spec")
+    if model is not None and model not in MODELS:
+        raise SpecError(f'no model "{model}"' + did_you_mean(model, MODELS), "model")
+    engine = find(chosen.get("backend", "numba"))
+    name = chosen.get("data", "digits")
+    entries: dict[str, Any] = {"data": name, "method": {"kind": "eqprop", "beta": 1.0}}
+    entries["dtype"] = "float64" if engine.name in ("reference", "lava") else "float32"
+    if method != "implicit":  # which settles further by itself
+        entries["free"] = entries["nudged"] = Relaxation(max_steps=100)
+    if engine.name == "lava":
+        entries["train_samples"], entries["test_samples"] = LAVA_SAMPLES
+    if spec is not None:
+        entries["network"] = load(spec)
+    else:
+        entries["network"] = default_network(model or "layered_hopfield", load_data(name), _sizes(hidden or "256"))
+    if engine.name == "torch" and entries["network"].free_units < SMALL:
+        entries["options"] = {"threads": 1}
+    return entries
 
 
 def _method(before: Any, kind: str | None, beta: float | None) -> dict[str, Any]:

@@ -62,11 +62,14 @@ class Evidence:
 
     @property
     def unsettled(self) -> int:
-        """Samples whose residual exceeds ``1e-2·r₀``: their gradient is not to be trusted at this β.
+        """Samples whose residual exceeds ``1e-2·r₀``, or whose adjoint was not solved to 1e-2: not to be trusted.
 
         A sample whose whole nudge is below rounding has nothing left to learn and is counted in ``mute`` instead.
         """
-        return int(np.sum(~(self.residual <= UNSETTLED * self.nudge_size) & ~self._is_mute))
+        loose = ~(self.residual <= UNSETTLED * self.nudge_size)
+        if self.adjoint_residual is not None:
+            loose |= ~(self.adjoint_residual <= UNSETTLED)
+        return int(np.sum(loose & ~self._is_mute))
 
     @property
     def mute(self) -> int:
@@ -112,7 +115,7 @@ class GradientMethod(Frozen):
         """
         self.check(net)
         free = free or self.settles
-        return self._gradient(net, x, net.target(y, _batch(net, x)), free, nudged or free, record)
+        return self._gradient(net, x, net.target(y, net.batch(x)), free, nudged or free, record)
 
     def check(self, net: Engine) -> None:
         """Raise, before any work, when this method cannot run this network on this engine."""
@@ -130,37 +133,42 @@ class GradientMethod(Frozen):
     ) -> tuple[Gradient, Evidence]: ...
 
 
-def _batch(net: Engine, x: Any) -> int:
-    return int(next(iter(net.inputs(x).values())).shape[0])
-
-
 def settle_free(
     net: Engine, x: Any, y: Array, how: Relaxation, beta: float, record: Observer | None
 ) -> tuple[Equilibrium, np.ndarray]:
     """The free equilibrium and ``r₀`` per sample.
 
     With ``tol="nudge"`` the nudge's size is known only where the network has settled, so a first pass stops at
-    ``eta·|β|`` and the samples whose nudge turns out smaller go on from there.
+    ``eta·|β|`` (or where rounding is reached), and the samples whose tolerance turns out smaller go on from there.
     """
     if how.tol != "nudge":
         state = net.relax(x, solver=how.solver, tol=how.tol, max_steps=how.max_steps, record=record)
         return state, nudge_size(net, state, y, beta)
-    first = np.full(y.shape[0], how.eta * abs(beta))
+    at_rest = net.relax(x, solver=how.solver, max_steps=0).residual  # RMS of the drive: about the size of u
+    floor = 10.0 * net.epsilon * np.where(np.isfinite(at_rest), at_rest, 0.0)
+    first = np.maximum(how.eta * abs(beta), floor)
     state = net.relax(x, solver=how.solver, tol=first, max_steps=how.max_steps, record=record)
-    size = nudge_size(net, state, y, beta)
-    tol = tolerance(net, state, size, how)
-    wants_more = (state.status == Status.CONVERGED) & ~(state.residual <= tol)
-    left = how.max_steps - int(state.steps.max(initial=0))
-    if not wants_more.any() or left <= 0:
-        return state, size
-    # A sample that is already close enough stops at once, so only the others move.
-    more = net.relax(
-        x, start=state, solver=how.solver, tol=np.maximum(tol, np.where(wants_more, 0.0, np.inf)),
-        max_steps=left, record=record,
-    )  # fmt: skip
-    status = np.where(wants_more, more.status, state.status)
-    more = replace(more, steps=state.steps + more.steps, status=status)
-    return more, nudge_size(net, more, y, beta)
+    while True:
+        size = nudge_size(net, state, y, beta)
+        tol = tolerance(net, state, size, how)
+        sound = state.status <= Status.MAX_STEPS
+        close = state.residual <= tol
+        judged = np.where(close, int(Status.CONVERGED), int(Status.MAX_STEPS))
+        state = replace(state, status=np.where(sound, judged, state.status))
+        going = sound & ~close & (state.steps < how.max_steps)
+        if not going.any():
+            return state, size
+        # Each pass gives what the furthest sample has left, so that none exceeds max_steps; then the others go on.
+        more = net.relax(
+            x,
+            start=state,
+            solver=how.solver,
+            tol=np.where(going, tol, np.inf),  # a sample that is close enough stops at once
+            max_steps=how.max_steps - int(state.steps[going].max()),
+            record=record,
+        )
+        status = np.where(going, more.status, state.status)
+        state = replace(more, steps=state.steps + more.steps, status=status)
 
 
 def settle_nudged(

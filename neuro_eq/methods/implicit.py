@@ -91,8 +91,8 @@ class ImplicitDifferentiation(GradientMethod):
         scaled = (right.reshape(batch, -1) / scale).ravel()
         operator = LinearOperator((scaled.size, scaled.size), matvec=apply, dtype=np.float64)
         rtol = max(10.0 * net.epsilon, 1e-14) if self.rtol is None else self.rtol
-        restart = min(100, scaled.size)
-        cycles = max(1, self.max_iterations // restart)
+        restart = min(100, scaled.size, self.max_iterations)
+        cycles = -(-self.max_iterations // restart)
         solution, _ = gmres(operator, scaled, rtol=rtol, atol=0.0, restart=restart, maxiter=cycles)
         left = (scaled - apply(solution)).reshape(batch, -1)
         mu = (solution.reshape(batch, -1) * scale).ravel()

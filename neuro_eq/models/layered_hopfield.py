@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from neuro_eq.activations import ACTIVATIONS, Activation
-from neuro_eq.costs import Cost, CrossEntropy, SquaredError
-from neuro_eq.errors import SpecError
+from neuro_eq.costs import COSTS, Cost, CrossEntropy, SquaredError
+from neuro_eq.errors import SpecError, did_you_mean
 from neuro_eq.frozen import parse_kind
 from neuro_eq.spec import Network, Population
 from neuro_eq.synapses import Bias, Dense, Synapse
@@ -40,6 +40,8 @@ def layered_hopfield(
     """
     if len(sizes) < 2:
         raise SpecError(f"need at least [n_in, n_out], found {list(sizes)}", "sizes")
+    if cost not in COSTS:
+        raise SpecError(f"no cost {cost!r}" + did_you_mean(str(cost), COSTS), "cost")
     hidden = parse_kind(activation, ACTIVATIONS, Activation, "activation")
     last = hidden if output_activation is None else parse_kind(output_activation, ACTIVATIONS, Activation, "activation")
     names = ["input", *(f"hidden{i}" for i in range(1, len(sizes) - 1)), "output"]

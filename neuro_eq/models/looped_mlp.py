@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from neuro_eq.activations import ACTIVATIONS, Activation
-from neuro_eq.costs import Cost, CrossEntropy, SquaredError
+from neuro_eq.costs import COSTS, Cost, CrossEntropy, SquaredError
+from neuro_eq.errors import SpecError, did_you_mean
 from neuro_eq.frozen import parse_kind
 from neuro_eq.spec import Network, Population
 from neuro_eq.synapses import Bias, Dense, DirectedDense, Synapse
@@ -35,6 +36,8 @@ def looped_mlp(
         gain: factor on the Glorot start values of the self-synapse; 0.5 keeps ``‖W‖₂`` below 1 at the start for a
             symmetric one (its spectrum fills about ``±√2 · gain``).
     """
+    if cost not in COSTS:
+        raise SpecError(f"no cost {cost!r}" + did_you_mean(str(cost), COSTS), "cost")
     hidden = parse_kind(activation, ACTIVATIONS, Activation, "activation")
     recurrent: Synapse
     if symmetric:

@@ -23,7 +23,7 @@ class DenseBase(Synapse):
 
     source: str
     target: str
-    gain: float = Field(default=1.0, ge=0.0)
+    gain: float = Field(default=1.0, ge=0.0, le=1e100)
     """Start values are uniform with variance ``gain² · 2/(n_pre + n_post)`` (Glorot)."""
 
     @property

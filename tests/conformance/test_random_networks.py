@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import neuro_eq as ne
 
-# For the methods' own errors: a step leaves the joint norm, 0.6, of an error, and a nudge of 0.1 adds 0.1: 90 steps leave 0.7⁹⁰ = 1e-14.
+# A step leaves the joint norm, 0.6, of an error, and a nudge of 0.1 adds 0.1: 90 steps leave 0.7⁹⁰ = 1e-14.
 SETTLED = ne.Relaxation(solver=ne.Picard(alpha=1.0), tol=None, max_steps=90)
 COMPARED = ne.Relaxation(solver=ne.Picard(alpha=1.0), tol=None, max_steps=40)
 """Two engines on the same schedule agree where they are, settled to rounding or not."""

@@ -25,7 +25,7 @@ def test_random_networks_come_back(networks):
     holds()
 
 
-@given(st.floats(min_value=0.0, allow_infinity=False, allow_nan=False))
+@given(st.floats(min_value=0.0, max_value=1e100))
 def test_every_float_comes_back_to_the_last_bit(gain):
     spec = ne.models.layered_hopfield([2, 3, 2], gain=gain)
     again = from_toml(to_toml(spec))
@@ -138,9 +138,7 @@ def test_toml_that_is_not_a_network(tmp_path):
     path.write_text("populations = []\nsynapses = []\n")
     with pytest.raises(ne.SpecError) as error:
         ne.load(path)
-    assert (
-        one_sentence(error) == f"{path}: populations: every population is clamped; at least one must be free to settle"
-    )
+    assert one_sentence(error) == f"{path}: populations: no population is clamped, so no data can enter; clamp one"
 
 
 def test_a_network_with_an_error_inside(tmp_path):
