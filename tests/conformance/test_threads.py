@@ -32,5 +32,5 @@ def test_the_number_of_threads_changes_no_bit(contracting, samples, dtype):
 
 
 def test_threads_must_be_positive():
-    with pytest.raises(ne.BackendError, match="threads: expected at least 1, found 0"):
+    with pytest.raises(ne.BackendError, match="threads: expected a whole number of at least 1, found 0"):
         ne.compile(ne.models.layered_hopfield([2, 2]), backend="numba", threads=0)
