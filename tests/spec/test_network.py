@@ -134,6 +134,14 @@ WRONG = [
         'cost.name: the name "output" is taken by populations[2].name; give it another',
     ),
     # what makes no sense
+    (
+        {"populations": GOOD["populations"][2:], "synapses": GOOD["synapses"][2:]},
+        "populations: no population is clamped, so no data can enter; clamp one",
+    ),
+    (
+        {"populations": GOOD["populations"][:1], "synapses": []},
+        "populations: every population is clamped; at least one must be free to settle",
+    ),
     ({**GOOD, "synapses": GOOD["synapses"][:1]}, 'populations[2]: no synapse drives "output"; connect it or clamp it'),
     (
         changed("populations", 2, "clamped", to=True),
