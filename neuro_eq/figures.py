@@ -42,8 +42,10 @@ def _sheet(trajectory: Trajectory) -> Figure:
     # A Figure of its own needs no pyplot, no window and no global state.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 7.2), layout="constrained")
+    figure = Figure(figsize=(10, 7.2))
     axes = figure.subplots(2, 2)
+    # Fixed margins: a layout that is computed takes longer than all the drawing.
+    figure.subplots_adjust(left=0.08, right=0.98, bottom=0.08, top=0.9, wspace=0.22, hspace=0.32)
     _learning_curve(axes[0, 0], trajectory)
     _steps(axes[0, 1], trajectory)
     _way_to_the_fixed_point(axes[1, 0], trajectory)

@@ -31,6 +31,9 @@ Gradient = dict[str, Array]
 Nudge = Annotated[float, AfterValidator(_moves)]
 """The size of a nudge: any finite number but 0."""
 
+NEAR_ROUNDING = 1e3
+"""A first tolerance below so many machine epsilons may be out of reach, so the size of the potentials is asked for."""
+
 UNSETTLED = 1e-2
 """A sample whose residual exceeds this fraction of the nudge's size is not settled enough to trust its gradient."""
 
@@ -144,9 +147,10 @@ def settle_free(
     if how.tol != "nudge":
         state = net.relax(x, solver=how.solver, tol=how.tol, max_steps=how.max_steps, record=record)
         return state, nudge_size(net, state, y, beta)
-    at_rest = net.relax(x, solver=how.solver, max_steps=0).residual  # RMS of the drive: about the size of u
-    floor = 10.0 * net.epsilon * np.where(np.isfinite(at_rest), at_rest, 0.0)
-    first = np.maximum(how.eta * abs(beta), floor)
+    first = np.full(y.shape[0], how.eta * abs(beta))
+    if how.eta * abs(beta) < NEAR_ROUNDING * net.epsilon:
+        at_rest = net.relax(x, solver=how.solver, max_steps=0).residual  # RMS of the drive: about the size of u
+        first = np.maximum(first, 10.0 * net.epsilon * np.where(np.isfinite(at_rest), at_rest, 0.0))
     state = net.relax(x, solver=how.solver, tol=first, max_steps=how.max_steps, record=record)
     while True:
         size = nudge_size(net, state, y, beta)
@@ -163,7 +167,8 @@ def settle_free(
             x,
             start=state,
             solver=how.solver,
-            tol=np.where(going, tol, np.inf),  # a sample that is close enough stops at once
+            # A sample that is close enough stops at once; a little below the aim, as settling moves the aim itself.
+            tol=np.where(going, 0.9 * tol, np.inf),
             max_steps=how.max_steps - int(state.steps[going].max()),
             record=record,
         )
