@@ -16,12 +16,13 @@ from typing import Any, ClassVar, Protocol, TypeVar, overload, runtime_checkable
 import numpy as np
 from array_api_compat import array_namespace
 
+from neuro_eq import arguments
 from neuro_eq.arrays import Activities, Array, Samples
 from neuro_eq.dynamics import Dynamics, Energy
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError, DataError, SpecError, did_you_mean
 from neuro_eq.solvers import Picard, Solver
-from neuro_eq.spec import Network, Population
+from neuro_eq.spec import Network
 
 OwnEngine = TypeVar("OwnEngine", bound="Engine")
 
@@ -297,7 +298,7 @@ class Engine(ABC):
             BackendError: the engine lacks the solver or the nudge.
         """
         grouped = isinstance(beta, Sequence) and not isinstance(beta, str)
-        betas = _nudges(beta if isinstance(beta, Sequence) and grouped else (beta,))
+        betas = arguments.nudges(beta if isinstance(beta, Sequence) and grouped else (beta,))
         task = self._task(x, target, betas, start, solver, tol, max_steps, asymmetry_at)
         # NumPy warns where numbers overflow; here that is an outcome (a status), not a surprise.
         with np.errstate(all="ignore"):
@@ -386,72 +387,16 @@ class Engine(ABC):
 
     def inputs(self, x: Any) -> dict[str, Array]:
         """Data of the clamped populations in the engine's arrays, each in its population's shape."""
-        clamped = self.spec.clamped
-        if isinstance(x, Mapping):
-            unknown = [name for name in x if name not in {p.name for p in clamped}]
-            if unknown:
-                raise DataError(
-                    f'x["{unknown[0]}"]: no clamped population' + did_you_mean(unknown[0], [p.name for p in clamped])
-                )
-            missing = [p.name for p in clamped if p.name not in x]
-            if missing:
-                raise DataError(f'x: no data for the clamped population "{missing[0]}"')
-            arrays = {p.name: self._data(x[p.name], p, f'x["{p.name}"]') for p in clamped}
-        elif len(clamped) == 1:
-            arrays = {clamped[0].name: self._data(x, clamped[0], "x")}
-        else:
-            raise DataError(
-                f"x: the network has {len(clamped)} clamped populations, so give a mapping from name to array"
-            )
-        batches = {array.shape[0] for array in arrays.values()}
-        if len(batches) > 1:
-            raise DataError(f"x: the clamped populations have different numbers of samples, {sorted(batches)}")
-        return arrays
+        checked = arguments.clamped_data(self.spec, x, self.to_numpy)
+        return {name: self.asarray(array) for name, array in checked.items()}
 
     def target(self, y: Any, batch: int) -> Array:
         """Targets as ``(batch, n_out)``; integer class labels become one-hot rows."""
-        if self.spec.cost is None:
-            raise SpecError("the network has no cost, so there is nothing to nudge towards", "cost")
-        outputs = self.spec.cost.outputs(self.spec.shapes)
-        array = self._numbers(y, "target")
-        if array.ndim == 1 and array.dtype.kind in "iu":
-            if array.size and (array.min() < 0 or array.max() >= outputs):
-                raise DataError(f"target: labels must lie in 0…{outputs - 1}, found {array.min()}…{array.max()}")
-            array = np.eye(outputs)[array]
-        else:
-            array = array.reshape(array.shape[0], -1) if array.ndim else array
-        if array.shape != (batch, outputs):
-            raise DataError(
-                f"target: expected ({batch}, {outputs}) values or {batch} integer labels, found {list(array.shape)}"
-            )
-        problem = self.spec.cost.target_problem(array)
-        if problem is not None:
-            raise DataError(f"target: {problem}")
-        return self.asarray(array)
-
-    def _data(self, values: Any, population: Population, place: str) -> Array:
-        array = self._numbers(values, place)
-        wanted = population.shape
-        if array.ndim < 2 or array.shape[1:] not in (wanted, (population.size,)):
-            raise DataError(f"{place}: expected (batch, {', '.join(map(str, wanted))}), found {list(array.shape)}")
-        if array.shape[0] == 0:
-            raise DataError(f"{place}: holds no samples")
-        return self.asarray(array.reshape(array.shape[0], *wanted))
+        return self.asarray(arguments.targets(self.spec, y, batch, self.to_numpy))
 
     def batch(self, x: Any) -> int:
         """Number of samples in data for the clamped populations."""
         return int(next(iter(self.inputs(x).values())).shape[0])
-
-    def _numbers(self, values: Any, place: str) -> np.ndarray:
-        try:
-            array = values if isinstance(values, np.ndarray) else self.to_numpy(values)
-        except ValueError:
-            raise DataError(f"{place}: expected an array, found rows of different lengths") from None
-        if array.dtype.kind not in "fiub":
-            raise DataError(f"{place}: expected real numbers, found dtype {array.dtype}")
-        if not np.all(np.isfinite(array)):
-            raise DataError(f"{place}: holds values that are not finite")
-        return array
 
     def _task(
         self,
@@ -471,8 +416,7 @@ class Engine(ABC):
             self.refuse_what_it_cannot_do(Ability.COMPLEX_NUDGE, by="a complex beta")
         if asymmetry_at is not None:
             self.refuse_what_it_cannot_do(Ability.ASYMMETRY, by="asymmetry_at")
-        if isinstance(max_steps, bool) or not isinstance(max_steps, (int, np.integer)) or max_steps < 0:
-            raise DataError(f"max_steps: expected a whole number of at least 0, found {max_steps!r}")
+        max_steps = arguments.step_count(max_steps)
         inputs = self.inputs(x)
         batch = next(iter(inputs.values())).shape[0]
         if asymmetry_at is not None and asymmetry_at.batch != batch:
@@ -488,20 +432,9 @@ class Engine(ABC):
             starts=tuple(starts for _ in betas),
             anchor=None if asymmetry_at is None or not self.spec.asymmetric else asymmetry_at.activities,
             solver=solver,
-            tol=None if tol is None else self._tolerances(tol, batch),
+            tol=None if tol is None else arguments.tolerances(tol, batch),
             max_steps=max_steps,
         )
-
-    def _tolerances(self, tol: float | np.ndarray, batch: int) -> np.ndarray:
-        try:
-            values = np.asarray(tol, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise DataError(f"tol: expected numbers or None, found {tol!r}") from None
-        if values.shape not in ((), (batch,)):
-            raise DataError(f"tol: expected one number or ({batch},), found {list(values.shape)}")
-        if not np.all(values >= 0):
-            raise DataError(f"tol: expected residuals of at least 0, found {values.min():g}")
-        return np.broadcast_to(values, (batch,))
 
     def _start(self, start: Equilibrium | Activities | None, batch: int) -> Activities:
         if start is None:
@@ -516,12 +449,3 @@ class Engine(ABC):
                 wanted = [batch, *p.shape]
                 raise DataError(f'start["{p.name}"]: expected shape {wanted}, found {list(found[p.name].shape)}')
         return found
-
-
-def _nudges(betas: Sequence[Any]) -> tuple[complex, ...]:
-    if not betas:
-        raise DataError("beta: a group of phases needs at least one nudge")
-    for beta in betas:
-        if isinstance(beta, bool) or not isinstance(beta, (int, float, complex, np.number)) or not np.isfinite(beta):
-            raise DataError(f"beta: expected a finite number, found {beta!r}")
-    return tuple(betas)

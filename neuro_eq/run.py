@@ -28,7 +28,7 @@ from neuro_eq.optimizers import OPTIMIZERS, SCHEDULES, Adam, Cosine, Optimizer, 
 from neuro_eq.solvers import Relaxation
 from neuro_eq.spec import Network
 from neuro_eq.specfile import read_toml, to_toml, write_text
-from neuro_eq.training import History, Reporter, check_fit, train
+from neuro_eq.training import PROBES, History, Reporter, check_fit, train
 from neuro_eq.trajectory import Recorder
 
 LAVA_SAMPLES = (256, 100)
@@ -152,7 +152,7 @@ def execute(
             )
         _make(folder)
         write_text(result["config"], to_toml(config))
-        with Recorder(result["trajectory"], every=config.every, samples=4, overwrite=True) as recorder:
+        with Recorder(result["trajectory"], every=config.every, samples=PROBES, overwrite=True) as recorder:
             history = train(
                 net,
                 chosen,

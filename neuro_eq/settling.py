@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -23,6 +25,7 @@ class ArraySettling(Settling):
     Args:
         asarray: NumPy to the engine's own arrays.
         to_numpy: the way back.
+        quiet: a context for the steps, such as one in which overflow is an outcome and no warning.
     """
 
     def __init__(
@@ -33,11 +36,12 @@ class ArraySettling(Settling):
         asarray: Callable[[np.ndarray], Array],
         to_numpy: Callable[[Array], np.ndarray],
         check_every: int = 1,
+        quiet: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         assert isinstance(task.solver, Picard), "engines refuse other solvers earlier"
         self.alpha = task.solver.alpha
         self.dynamics, self.theta, self.task = dynamics, theta, task
-        self.to_numpy, self.check_every = to_numpy, check_every
+        self.to_numpy, self.check_every, self.quiet = to_numpy, check_every, quiet
         self.phases = len(task.betas)
         first = next(iter(task.inputs.values())) if task.inputs else next(iter(task.starts[0].values()))
         self.batch = first.shape[0]
@@ -61,6 +65,10 @@ class ArraySettling(Settling):
         self.taken = 0
 
     def advance(self, steps: int) -> bool:
+        with self.quiet():
+            return self._advance(steps)
+
+    def _advance(self, steps: int) -> bool:
         if self._finished():
             return True
         for i in range(steps):

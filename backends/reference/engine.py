@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from neuro_eq.arrays import Array
-from neuro_eq.engine import Ability, Agreement, Engine, Settling, Snapshot, Task
+from neuro_eq.engine import Ability, Agreement, Engine, Settling, Task
 from neuro_eq.settling import ArraySettling
 
 
@@ -30,18 +30,12 @@ class ReferenceEngine(Engine):
         return np.asarray(values)
 
     def _begin(self, task: Task) -> Settling:
-        return QuietSettling(ArraySettling(self.dynamics, self._theta, task, self.asarray, self.to_numpy))
-
-
-class QuietSettling(Settling):
-    """NumPy warns where numbers overflow; here that is an outcome (a status), not a surprise."""
-
-    def __init__(self, settling: ArraySettling) -> None:
-        self.settling = settling
-
-    def advance(self, steps: int) -> bool:
-        with np.errstate(all="ignore"):
-            return self.settling.advance(steps)
-
-    def snapshot(self) -> Snapshot:
-        return self.settling.snapshot()
+        return ArraySettling(
+            self.dynamics,
+            self._theta,
+            task,
+            self.asarray,
+            self.to_numpy,
+            # NumPy warns where numbers overflow; here that is an outcome (a status), not a surprise.
+            quiet=lambda: np.errstate(all="ignore"),
+        )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from neuro_eq.arrays import Array
-from neuro_eq.engine import Ability, Agreement, Engine, Settling, Snapshot, Task
+from neuro_eq.engine import Ability, Agreement, Engine, Settling, Task
 from neuro_eq.errors import BackendError
 from neuro_eq.settling import ArraySettling
 from neuro_eq.spec import Network
@@ -70,21 +70,9 @@ class TorchEngine(Engine):
 
     def _begin(self, task: Task) -> Settling:
         check_every = 1 if self.device.type == "cpu" else CHECK_EVERY
-        return QuietSettling(ArraySettling(self.dynamics, self._theta, task, self.asarray, self.to_numpy, check_every))
-
-
-class QuietSettling(Settling):
-    """Settles without a trace in autograd, whatever the caller's mode."""
-
-    def __init__(self, settling: ArraySettling) -> None:
-        self.settling = settling
-
-    def advance(self, steps: int) -> bool:
-        with torch.no_grad():
-            return self.settling.advance(steps)
-
-    def snapshot(self) -> Snapshot:
-        return self.settling.snapshot()
+        return ArraySettling(
+            self.dynamics, self._theta, task, self.asarray, self.to_numpy, check_every, quiet=torch.no_grad
+        )
 
 
 def _device(name: str) -> torch.device:

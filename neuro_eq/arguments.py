@@ -1,0 +1,113 @@
+"""What users hand to a network, checked: one sentence names the argument, what was found and what would be right.
+
+Pure functions of the spec; an engine turns what they return into its own arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from neuro_eq.errors import DataError, SpecError, did_you_mean
+from neuro_eq.spec import Network, Population
+
+ToNumpy = Callable[[Any], np.ndarray]
+"""How an engine reads numbers, its own arrays among them."""
+
+
+def clamped_data(spec: Network, x: Any, to_numpy: ToNumpy) -> dict[str, np.ndarray]:
+    """Data of the clamped populations, each ``(batch, *shape)``."""
+    clamped = spec.clamped
+    if isinstance(x, Mapping):
+        names = [p.name for p in clamped]
+        unknown = [name for name in x if name not in names]
+        if unknown:
+            raise DataError(f'x["{unknown[0]}"]: no clamped population' + did_you_mean(str(unknown[0]), names))
+        missing = [name for name in names if name not in x]
+        if missing:
+            raise DataError(f'x: no data for the clamped population "{missing[0]}"')
+        arrays = {p.name: _population_data(x[p.name], p, f'x["{p.name}"]', to_numpy) for p in clamped}
+    elif len(clamped) == 1:
+        arrays = {clamped[0].name: _population_data(x, clamped[0], "x", to_numpy)}
+    else:
+        raise DataError(f"x: the network has {len(clamped)} clamped populations, so give a mapping from name to array")
+    batches = {array.shape[0] for array in arrays.values()}
+    if len(batches) > 1:
+        raise DataError(f"x: the clamped populations have different numbers of samples, {sorted(batches)}")
+    return arrays
+
+
+def targets(spec: Network, y: Any, batch: int, to_numpy: ToNumpy) -> np.ndarray:
+    """Targets as ``(batch, n_out)``; integer class labels become one-hot rows."""
+    if spec.cost is None:
+        raise SpecError("the network has no cost, so there is nothing to nudge towards", "cost")
+    outputs = spec.cost.outputs(spec.shapes)
+    array = _real_numbers(y, "target", to_numpy)
+    if array.ndim == 1 and array.dtype.kind in "iu":
+        if array.size and (array.min() < 0 or array.max() >= outputs):
+            raise DataError(f"target: labels must lie in 0…{outputs - 1}, found {array.min()}…{array.max()}")
+        array = np.eye(outputs)[array]
+    elif array.ndim:
+        array = array.reshape(array.shape[0], -1)
+    if array.shape != (batch, outputs):
+        raise DataError(
+            f"target: expected ({batch}, {outputs}) values or {batch} integer labels, found {list(array.shape)}"
+        )
+    problem = spec.cost.target_problem(array)
+    if problem is not None:
+        raise DataError(f"target: {problem}")
+    return array
+
+
+def tolerances(tol: Any, batch: int) -> np.ndarray:
+    """One residual for each sample, ``(batch,)``."""
+    try:
+        values = np.asarray(tol, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise DataError(f"tol: expected numbers or None, found {tol!r}") from None
+    if values.shape not in ((), (batch,)):
+        raise DataError(f"tol: expected one number or ({batch},), found {list(values.shape)}")
+    if not np.all(values >= 0):
+        raise DataError(f"tol: expected residuals of at least 0, found {values.min():g}")
+    return np.broadcast_to(values, (batch,))
+
+
+def step_count(max_steps: Any) -> int:
+    """A number of steps."""
+    if isinstance(max_steps, bool) or not isinstance(max_steps, (int, np.integer)) or max_steps < 0:
+        raise DataError(f"max_steps: expected a whole number of at least 0, found {max_steps!r}")
+    return int(max_steps)
+
+
+def nudges(betas: Sequence[Any]) -> tuple[complex, ...]:
+    """The nudges of a group of phases."""
+    if not betas:
+        raise DataError("beta: a group of phases needs at least one nudge")
+    for beta in betas:
+        if isinstance(beta, bool) or not isinstance(beta, (int, float, complex, np.number)) or not np.isfinite(beta):
+            raise DataError(f"beta: expected a finite number, found {beta!r}")
+    return tuple(betas)
+
+
+def _population_data(values: Any, population: Population, place: str, to_numpy: ToNumpy) -> np.ndarray:
+    array = _real_numbers(values, place, to_numpy)
+    wanted = population.shape
+    if array.ndim < 2 or array.shape[1:] not in (wanted, (population.size,)):
+        raise DataError(f"{place}: expected (batch, {', '.join(map(str, wanted))}), found {list(array.shape)}")
+    if array.shape[0] == 0:
+        raise DataError(f"{place}: holds no samples")
+    return array.reshape(array.shape[0], *wanted)
+
+
+def _real_numbers(values: Any, place: str, to_numpy: ToNumpy) -> np.ndarray:
+    try:
+        array = values if isinstance(values, np.ndarray) else to_numpy(values)
+    except ValueError:
+        raise DataError(f"{place}: expected an array, found rows of different lengths") from None
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{place}: expected real numbers, found dtype {array.dtype}")
+    if not np.all(np.isfinite(array)):
+        raise DataError(f"{place}: holds values that are not finite")
+    return array
