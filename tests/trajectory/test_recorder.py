@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from neuro_eq import __version__
 from neuro_eq.arrays import Array
-from neuro_eq.backends.reference.engine import QuietSettling, ReferenceEngine
+from neuro_eq.backends.reference.engine import ReferenceEngine
 from neuro_eq.engine import Ability, Settling, Snapshot, Task
 from neuro_eq.equilibrium import Status
 from neuro_eq.errors import BackendError, DataError, FileError, SpecError
@@ -364,7 +364,7 @@ class SinglePrecision(ReferenceEngine):
 
 
 class _Reusing(Settling):
-    def __init__(self, settling: QuietSettling) -> None:
+    def __init__(self, settling: Settling) -> None:
         self.settling = settling
         self.buffers: dict[tuple[int, str], np.ndarray] = {}
 
