@@ -20,6 +20,8 @@ from .methods import Evidence as Evidence
 from .methods import ImplicitDifferentiation as ImplicitDifferentiation
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam
+from .solvers import Anderson as Anderson
+from .solvers import BlockGaussSeidel as BlockGaussSeidel
 from .solvers import Picard as Picard
 from .solvers import Relaxation as Relaxation
 from .spec import Network as Network

@@ -23,12 +23,14 @@ class Activation(Frozen):
     """One activation function; subclass it, give it a ``kind``, and a network can use it.
 
     ``slope_bound`` is ``sup ‖ρ'(u)‖₂``.  ``analytic`` says whether ρ continues to complex arguments, which the
-    holomorphic gradient needs.  ``elementwise`` says whether ρ acts on each unit by itself.
+    holomorphic gradient needs.  ``elementwise`` says whether ρ acts on each unit by itself.  ``piecewise_linear``
+    says whether :meth:`under_nudge` has a closed form.
     """
 
     kind: str
     analytic: ClassVar[bool] = True
     elementwise: ClassVar[bool] = True
+    piecewise_linear: ClassVar[bool] = False
     slope_bound: ClassVar[float] = 1.0
 
     def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
@@ -51,6 +53,14 @@ class Activation(Frozen):
     def slope(self, u: Units, v: Units, theta: Parameters) -> Units:
         """The product ``ρ'(u) v``; as ``ρ'`` is symmetric it is also ``ρ'(u)ᵀ v``."""
 
+    def under_nudge(self, r: Units, beta: Array) -> Units:
+        """The ``u`` that solves ``u + βρ(u) = r``, for ``1 + β > 0``: a population under a squared error's nudge.
+
+        Raises:
+            NotImplementedError: ρ is not piecewise linear.
+        """
+        raise NotImplementedError(f"{self.kind} is not piecewise linear")
+
     def lagrangian_gradient(self, u: Units, theta: Parameters) -> dict[str, Array]:
         """``∂L/∂θ`` at fixed potentials, mean over the batch."""
         return {}
@@ -64,6 +74,7 @@ class Identity(Activation):
     """``L = ½u²``, ``ρ(u) = u``."""
 
     kind: Literal["identity"] = "identity"
+    piecewise_linear: ClassVar[bool] = True
 
     def lagrangian(self, u: Units, theta: Parameters) -> Samples:
         return 0.5 * sum_units(u * u)
@@ -74,12 +85,16 @@ class Identity(Activation):
     def slope(self, u: Units, v: Units, theta: Parameters) -> Units:
         return v
 
+    def under_nudge(self, r: Units, beta: Array) -> Units:
+        return r / (1.0 + beta)
+
 
 class ReLU(Activation):
     """``L = ½ max(u, 0)²``, ``ρ(u) = max(u, 0)``."""
 
     kind: Literal["relu"] = "relu"
     analytic: ClassVar[bool] = False
+    piecewise_linear: ClassVar[bool] = True
 
     def lagrangian(self, u: Units, theta: Parameters) -> Samples:
         a = self.activity(u, theta)
@@ -93,12 +108,17 @@ class ReLU(Activation):
         xp = array_namespace(u)
         return xp.where(u > 0, v, xp.zeros_like(v))
 
+    def under_nudge(self, r: Units, beta: Array) -> Units:
+        # As 1 + β > 0, u and r have one sign.
+        return array_namespace(r).where(r > 0, r / (1.0 + beta), r)
+
 
 class HardSigmoid(Activation):
     """``L = ½ max(u, 0)² − ½ max(u − 1, 0)²``, ``ρ(u) = clip(u, 0, 1)``."""
 
     kind: Literal["hard_sigmoid"] = "hard_sigmoid"
     analytic: ClassVar[bool] = False
+    piecewise_linear: ClassVar[bool] = True
 
     def lagrangian(self, u: Units, theta: Parameters) -> Samples:
         xp = array_namespace(u)
@@ -113,6 +133,11 @@ class HardSigmoid(Activation):
     def slope(self, u: Units, v: Units, theta: Parameters) -> Units:
         xp = array_namespace(u)
         return xp.where((u > 0) & (u < 1), v, xp.zeros_like(v))
+
+    def under_nudge(self, r: Units, beta: Array) -> Units:
+        # u = 0 at r = 0 and u = 1 at r = 1 + β; outside ρ is constant.
+        xp = array_namespace(r)
+        return xp.where(r <= 0, r, xp.where(r <= 1.0 + beta, r / (1.0 + beta), r - beta))
 
 
 class Sigmoid(Activation):

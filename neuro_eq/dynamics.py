@@ -9,7 +9,7 @@ uses them where speed does not matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from array_api_compat import array_namespace
@@ -18,7 +18,7 @@ from neuro_eq.arrays import Activities, Array, Parameters, Samples, inner, sum_u
 from neuro_eq.costs import Cost
 from neuro_eq.errors import SpecError
 from neuro_eq.spec import Network
-from neuro_eq.synapses import SymmetricSynapse
+from neuro_eq.synapses import SymmetricSynapse, Synapse
 
 
 @dataclass(frozen=True)
@@ -56,9 +56,10 @@ class Dynamics:
         """The part of the drive that depends on inputs and biases only: once a phase is enough."""
         return self._sum(a, (s.drive(a, self.own(theta, s.name), self.free) for s in self.still))
 
-    def moving_drive(self, a: Activities, theta: Parameters) -> dict[str, Array]:
-        """The part of the drive that changes while the network settles."""
-        return self._sum(a, (s.drive(a, self.own(theta, s.name), self.free) for s in self.moving))
+    def moving_drive(self, a: Activities, theta: Parameters, onto: Collection[str] | None = None) -> dict[str, Array]:
+        """The part of the drive that changes while the network settles; ``onto`` some of the free populations."""
+        felt = self.free if onto is None else onto
+        return self._sum(a, (s.drive(a, self.own(theta, s.name), felt) for s in self._driving(self.moving, felt)), felt)
 
     def drive(self, a: Activities, theta: Parameters) -> dict[str, Array]:
         """``drive_p(a)`` of every free population, without a nudge."""
@@ -72,16 +73,19 @@ class Dynamics:
         xp = array_namespace(gradient)
         return -xp.reshape(beta, (-1,) + (1,) * (gradient.ndim - 1)) * gradient
 
-    def asymmetry(self, anchor: Activities, a: Activities, theta: Parameters) -> dict[str, Array]:
+    def asymmetry(
+        self, anchor: Activities, a: Activities, theta: Parameters, onto: Collection[str] | None = None
+    ) -> dict[str, Array]:
         """``(Dᵀ − D)(a − a*)`` with D at ``a* = anchor``; symmetric synapses cancel and are skipped."""
+        felt = self.free if onto is None else onto
         delta = {name: a[name] - anchor[name] for name in a}
         parts: list[Activities] = []
         for synapse in self.spec.asymmetric:
             own = self.own(theta, synapse.name)
-            away = synapse.response(anchor, delta, own, self.free)
-            parts.append(synapse.transposed(anchor, delta, own, self.free))
+            away = synapse.response(anchor, delta, own, felt)
+            parts.append(synapse.transposed(anchor, delta, own, felt))
             parts.append({name: -value for name, value in away.items()})
-        return self._sum(a, parts)
+        return self._sum(a, parts, felt)
 
     def slope(self, u: Activities, v: Activities, theta: Parameters) -> dict[str, Array]:
         """``ρ'(u) v`` of every free population."""
@@ -172,8 +176,13 @@ class Dynamics:
         still = {p.name: array_namespace(a[p.name]).zeros_like(a[p.name]) for p in self.spec.clamped}
         return {**still, **change}
 
-    def _sum(self, a: Activities, parts: Iterable[Activities]) -> dict[str, Array]:
-        total: dict[str, Array] = {p.name: array_namespace(a[p.name]).zeros_like(a[p.name]) for p in self.spec.free}
+    @staticmethod
+    def _driving(synapses: Iterable[Synapse], onto: Collection[str]) -> Iterable[Synapse]:
+        return (s for s in synapses if any(name in onto for name in s.driven))
+
+    def _sum(self, a: Activities, parts: Iterable[Activities], onto: Collection[str] | None = None) -> dict[str, Array]:
+        names = [p.name for p in self.spec.free if onto is None or p.name in onto]
+        total: dict[str, Array] = {name: array_namespace(a[name]).zeros_like(a[name]) for name in names}
         for part in parts:
             for name, value in part.items():
                 total[name] = total[name] + value

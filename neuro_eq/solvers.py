@@ -32,7 +32,39 @@ class Picard(Solver):
         super().__init__(**{"alpha": alpha, **data})
 
 
-SOLVERS: dict[str, type[Solver]] = {"picard": Picard}
+class BlockGaussSeidel(Solver):
+    """Sweeps over the colours of the network's graph; each colour is solved with the newest activities of the others.
+
+    One step is one sweep.  A population with no synapse on itself takes ``u = drive``, which minimises the energy
+    exactly over a colour; one that a squared error nudges solves ``u + βρ(u) = drive + βy`` where ρ is piecewise
+    linear and ``1 + β > 0``.  The others take a damped step with ``alpha``.  On a chain a sweep does what two steps
+    of ``Picard(1)`` do, and with no synapse of a population on itself no free sweep raises the energy, however large
+    the weights.
+    """
+
+    kind: Literal["gauss_seidel"] = "gauss_seidel"
+    alpha: float = Field(default=0.5, gt=0.0, le=1.0)
+
+    def __init__(self, alpha: float = 0.5, **data: Any) -> None:
+        super().__init__(**{"alpha": alpha, **data})
+
+
+class Anderson(Solver):
+    """Anderson acceleration of Picard, type II: ``u ← Σ w_i (u_i + α f_i)`` with ``f = drive − u``.
+
+    The weights minimise ``‖Σ w_i f_i‖²`` with ``Σ w_i = 1`` over the last ``m`` residuals, for each sample and phase
+    by itself (Anderson 1965; Walker and Ni 2011).  Where they cannot be found the row takes a Picard step.
+    """
+
+    kind: Literal["anderson"] = "anderson"
+    m: int = Field(default=5, ge=1, le=100)
+    alpha: float = Field(default=1.0, gt=0.0, le=1.0)
+
+    def __init__(self, m: int = 5, alpha: float = 1.0, **data: Any) -> None:
+        super().__init__(**{"m": m, "alpha": alpha, **data})
+
+
+SOLVERS: dict[str, type[Solver]] = {"picard": Picard, "gauss_seidel": BlockGaussSeidel, "anderson": Anderson}
 """The solvers a configuration can name."""
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from neuro_eq.arrays import Array
 from neuro_eq.engine import Ability, Agreement, Engine, Settling, Task
 from neuro_eq.settling import ArraySettling
+from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
 
 
 class ReferenceEngine(Engine):
@@ -17,6 +18,7 @@ class ReferenceEngine(Engine):
 
     name: ClassVar[str] = "reference"
     dtypes: ClassVar[tuple[str, ...]] = ("float64",)
+    solvers: ClassVar[tuple[type[Solver], ...]] = (Picard, BlockGaussSeidel, Anderson)
     lacks: ClassVar[Mapping[Ability, str]] = {}
     agreement: ClassVar[Mapping[str, Agreement]] = {
         "float64": Agreement(0.0, 0.0, 0.0, "it is the oracle"),

@@ -15,6 +15,7 @@ from neuro_eq.arrays import Array
 from neuro_eq.engine import Ability, Agreement, Engine, Settling, Task
 from neuro_eq.errors import BackendError
 from neuro_eq.settling import ArraySettling
+from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
 from neuro_eq.spec import Network
 
 CHECK_EVERY = 16
@@ -31,6 +32,7 @@ class TorchEngine(Engine):
     """
 
     name: ClassVar[str] = "torch"
+    solvers: ClassVar[tuple[type[Solver], ...]] = (Picard, BlockGaussSeidel, Anderson)
     lacks: ClassVar[Mapping[Ability, str]] = {
         Ability.COMPLEX_NUDGE: "its states are real tensors; the reference engine has complex ones"
     }

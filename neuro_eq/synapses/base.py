@@ -67,6 +67,14 @@ class Synapse(Frozen):
         """Whether its drive onto free populations depends on clamped ones only, so that once a phase is enough."""
         return all(name in clamped for name in self.sources)
 
+    def feeds_back(self, population: str) -> bool:
+        """Whether what it drives this population with depends on that population's own activity.
+
+        Where none does, block Gauss–Seidel solves a population exactly.  An energy that is linear in each activity
+        by itself says no; this default is always safe.
+        """
+        return population in self.driven and population in self.sources
+
     @abstractmethod
     def drive(self, a: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
         """What it adds to the drive of those populations of ``driven`` that are in ``onto``."""

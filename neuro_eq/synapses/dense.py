@@ -85,6 +85,9 @@ class Dense(SymmetricSynapse, DenseBase):
     def still(self, clamped: Collection[str]) -> bool:
         return self.source in clamped or self.target in clamped
 
+    def feeds_back(self, population: str) -> bool:
+        return self.on_itself and population == self.source
+
     def drive(self, a: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
         post, pre = a[self.target], a[self.source]
         felt: dict[str, Array] = {}

@@ -47,7 +47,10 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: net().relax(X, max_steps=1.5), r"max_steps: expected a whole number of at least 0, found 1\.5"),
     (lambda: net().relax(X, start={}), r'start: no potentials for population "hidden1"'),
     (lambda: net().relax(X[:2], start=net().relax(X)), r'start\["hidden1"\]: expected shape \[2, 4\], found \[5, 4\]'),
-    (lambda: net().relax(X, solver="picard"), r'backend "reference" cannot run the solver str; it runs Picard'),
+    (
+        lambda: net().relax(X, solver="picard"),
+        r'backend "reference" cannot run the solver str; it runs Picard, BlockGaussSeidel, Anderson',
+    ),
     (lambda: ne.Picard(alpha=0), r"alpha: input should be greater than 0 \(found 0\)"),
     (lambda: ne.Relaxation(tol=-1), r"tol: a tolerance must be positive; .*"),
     (lambda: ne.Relaxation(solver="picrd"), r'.*no solver \'picrd\'; did you mean "picard"\?'),

@@ -1,4 +1,4 @@
-"""A relaxation on the array API: the loop of the reference engine (NumPy) and of the torch engine."""
+"""The driver: which samples still move, when they stop and how, whatever the solver."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from neuro_eq.arrays import Activities, Array, Parameters
 from neuro_eq.dynamics import Dynamics
 from neuro_eq.engine import Settling, Snapshot, Task
 from neuro_eq.equilibrium import DIVERGENCE, Status
-from neuro_eq.solvers import Picard
+from neuro_eq.settling.anderson import AndersonStepper
+from neuro_eq.settling.drives import Drives, aligned
+from neuro_eq.settling.gauss_seidel import GaussSeidelStepper
+from neuro_eq.settling.picard import PicardStepper
+from neuro_eq.settling.stepper import Stepper
+from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
 
 
 class ArraySettling(Settling):
-    """Masked Picard steps on all phases of all samples at once.
+    """Masked steps on all phases of all samples at once: the loop of the reference engine (NumPy) and of torch's.
 
     Rows are phase-major: row ``k·batch + i`` is sample ``i`` in phase ``k``.  Every step masks the samples that have
     stopped; whether all have is asked only every ``check_every`` steps, as that question makes a GPU wait.
@@ -38,23 +43,16 @@ class ArraySettling(Settling):
         check_every: int = 1,
         quiet: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
-        assert isinstance(task.solver, Picard), "engines refuse other solvers earlier"
-        self.alpha = task.solver.alpha
-        self.dynamics, self.theta, self.task = dynamics, theta, task
+        self.dynamics, self.task = dynamics, task
         self.to_numpy, self.check_every, self.quiet = to_numpy, check_every, quiet
         self.phases = len(task.betas)
         first = next(iter(task.inputs.values())) if task.inputs else next(iter(task.starts[0].values()))
         self.batch = first.shape[0]
         xp = self.xp = array_namespace(first)
         self.u = {name: xp.concat([start[name] for start in task.starts], axis=0) for name in task.starts[0]}
-        self.inputs = {name: self._every_phase(value) for name, value in task.inputs.items()}
-        self.target = None if task.target is None else self._every_phase(task.target)
         self.beta = asarray(np.repeat(np.asarray(task.betas), self.batch))
-        self.anchor = None
-        if task.anchor is not None:
-            self.anchor = {name: self._every_phase(value) for name, value in task.anchor.items()}
-        a = self.dynamics.activities(self.u, self.inputs, theta)
-        self.still = self.dynamics.still_drive(a, theta)
+        self.drives = Drives(dynamics, theta, task, self.beta, self.u)
+        self.stepper = _stepper(task.solver, self.drives)
         # Float64 zeros have to be asked for: on torch the default float is 32 bits wide.
         self.tol = None if task.tol is None else asarray(task.tol)
         self.active = xp.ones_like(self.beta[: self.batch], dtype=xp.bool)
@@ -94,25 +92,13 @@ class ArraySettling(Settling):
             status=self.to_numpy(self.status),
         )
 
-    def _every_phase(self, value: Array) -> Array:
-        return self.xp.concat([value] * self.phases, axis=0) if self.phases > 1 else value
-
     def _finished(self) -> bool:
         return not bool(self.xp.any(self.active))
 
     def _evaluate(self) -> Activities:
         """The drive at the present state; samples whose residual says so stop."""
-        xp, theta = self.xp, self.theta
-        a = self.dynamics.activities(self.u, self.inputs, theta)
-        moving = self.dynamics.moving_drive(a, theta)
-        drive = {name: self.still[name] + moving[name] for name in moving}
-        if self.target is not None:
-            cost = self.dynamics.spec.cost
-            assert cost is not None
-            drive[cost.population] = drive[cost.population] + self.dynamics.nudge(a, self.target, self.beta, theta)
-        if self.anchor is not None:
-            correction = self.dynamics.asymmetry(self.anchor, a, theta)
-            drive = {name: drive[name] + correction[name] for name in drive}
+        xp = self.xp
+        drive = self.stepper.drive(self.u)
         difference = {name: drive[name] - self.u[name] for name in drive}
         residual = xp.sqrt(self.dynamics.mean_square(difference))
         self.residual = xp.where(self._rows(self.active), residual, self.residual)
@@ -139,12 +125,20 @@ class ArraySettling(Settling):
         self.active = self.active & ~those
 
     def _rows(self, samples: Array) -> Array:
-        return self._every_phase(samples)
+        return self.drives.every_phase(samples)
 
     def _step(self, drive: Activities) -> None:
         xp = self.xp
         rows = self._rows(self.active)
-        for name, u in self.u.items():
-            moves = xp.reshape(rows, (-1,) + (1,) * (u.ndim - 1))
-            self.u[name] = xp.where(moves, u + self.alpha * (drive[name] - u), u)
+        stepped = self.stepper.step(self.u, drive)
+        self.u = {name: xp.where(aligned(rows, u), stepped[name], u) for name, u in self.u.items()}
         self.steps = self.steps + xp.astype(self.active, xp.int64)
+
+
+def _stepper(solver: Solver, drives: Drives) -> Stepper:
+    if isinstance(solver, BlockGaussSeidel):
+        return GaussSeidelStepper(drives, solver)
+    if isinstance(solver, Anderson):
+        return AndersonStepper(drives, solver)
+    assert isinstance(solver, Picard), "engines refuse other solvers earlier"
+    return PicardStepper(drives, solver)
