@@ -82,12 +82,16 @@ class Task:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Where a relaxation stands.  Potentials and residuals are one entry per phase."""
+    """Where a relaxation stands.  Potentials, residuals and activities are one entry per phase.
+
+    ``activities`` of the free populations spare their computation where an engine has them at hand.
+    """
 
     states: tuple[Activities, ...]
     residual: tuple[np.ndarray, ...]
     steps: np.ndarray
     status: np.ndarray
+    activities: tuple[Activities, ...] | None = None
 
 
 class Settling(ABC):
@@ -313,13 +317,15 @@ class Engine(ABC):
             found = tuple(
                 Equilibrium(
                     states=states,
-                    activities=self.dynamics.activities(states, task.inputs, self._theta),
+                    activities=self.dynamics.activities(states, task.inputs, self._theta)
+                    if snapshot.activities is None
+                    else {**task.inputs, **snapshot.activities[k]},
                     steps=snapshot.steps,
-                    residual=residual,
+                    residual=snapshot.residual[k],
                     status=snapshot.status,
-                    beta=nudge,
+                    beta=betas[k],
                 )
-                for states, residual, nudge in zip(snapshot.states, snapshot.residual, betas, strict=True)
+                for k, states in enumerate(snapshot.states)
             )
         if record is not None:
             record.settled(self, task, found)
@@ -348,6 +354,11 @@ class Engine(ABC):
     def energy_gradient(self, state: Equilibrium) -> dict[str, Array]:
         """``∂G/∂θ`` at fixed activities and potentials, mean over the batch; synapse and activation parameters."""
         return self.dynamics.energy_gradient(state.states, state.activities, self._theta)
+
+    def contrast(self, above: Equilibrium, below: Equilibrium, width: float) -> dict[str, Array]:
+        """``[∂G/∂θ(above) − ∂G/∂θ(below)]/width`` of two phases of the same data, mean over the batch."""
+        upper, lower = self.energy_gradient(above), self.energy_gradient(below)
+        return {name: (upper[name] - lower[name]) / width for name in upper}
 
     def drive_vjp(self, state: Equilibrium, lam: Activities, mu: Activities) -> dict[str, Array]:
         """``(∂drive/∂θ)ᵀ λ + (∂ρ/∂θ)ᵀ μ`` at a state, mean over the batch."""

@@ -1,244 +1,508 @@
-"""The compiled loops.  One block of samples stays in cache while it settles.
+"""The compiled loops.  One block of samples stays in cache while it settles, and samples that have stopped leave it.
 
-A block holds ``rows = phases · samples`` rows, phase-major.  Every quantity over the free units of a block is one
-flat buffer in which population ``p`` owns a contiguous ``(rows, size_p)`` matrix, so that BLAS takes it as it is.
-Nothing here knows of specs: a plan of integers says what to do.
+A block has room for ``capacity`` rows.  The phases of a sample are neighbours, row ``i·phases + k`` is sample ``i`` in
+phase ``k``, and the samples that still move are the first ones: a sample that stops changes places with the last that
+moves, so that every product is as small as the number of samples that need it.  Every quantity over the free units
+is one flat buffer in which population ``p`` owns a contiguous ``(capacity, stride)`` matrix; a row is filled up with
+zeros to whole vector registers.  Nothing here knows of specs: a plan of integers says what to do.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numba import njit
+
+from neuro_eq.backends.numba.compilation import compiled, entry, fused, summing
+from neuro_eq.backends.numba.elementary import exp, logistic, tanh
+from neuro_eq.backends.numba.tile import multiply_add
 
 IDENTITY, RELU, HARD_SIGMOID, SIGMOID, TANH, SOFTMAX = range(6)
-SYMMETRIC, SELF_SYMMETRIC, DIRECTED = range(3)
 NO_COST, SQUARED_ERROR, CROSS_ENTROPY = range(3)
+PICARD, GAUSS_SEIDEL, ANDERSON = range(3)
 CONVERGED, MAX_STEPS, DIVERGED, NONFINITE = range(4)
 
-Kernel = Any
-"""A compiled function; Numba's own type says nothing more to a type checker."""
+BEGIN, SIZE, STRIDE, ACTIVATION, WIDTH, FEEDS_BACK = range(6)
+"""Rows of the table of populations; ``BEGIN`` counts the units before it, filling included."""
+POST, PRE, WEIGHTS, SIGN = range(4)
+"""Columns of the tables of inlets: where a product goes, where it comes from, and its packed weights."""
 
-compiled = njit(cache=True, nogil=True, error_model="numpy")
-
-
-@compiled
-def softmax_rows(x, out):  # type: ignore[no-untyped-def]
-    for r in range(x.shape[0]):
-        top = x[r, 0]
-        for j in range(1, x.shape[1]):
-            top = max(top, x[r, j])
-        total = x[r, 0] * 0
-        for j in range(x.shape[1]):
-            weight = math.exp(x[r, j] - top)
-            out[r, j] = weight
-            total += weight
-        for j in range(x.shape[1]):
-            out[r, j] /= total
+RIDGE = 1e-8
+"""Anderson's ridge, a fraction of the mean of the squared residuals."""
 
 
-@compiled
-def activate(kind, width, u, a):  # type: ignore[no-untyped-def]
-    """``a = ρ(u)`` for one population, ``(rows, size)``, whose last axis is ``width`` long."""
-    if kind == SOFTMAX:
-        softmax_rows(u.reshape(u.size // width, width), a.reshape(a.size // width, width))
-        return
-    one = u.dtype.type(1)
-    half = u.dtype.type(0.5)
+@fused
+def softmax_rows(x, width, out):  # type: ignore[no-untyped-def]
+    """Softmax of ``width`` numbers at a time."""
+    for first in range(0, x.size, width):
+        top = x[first]
+        for j in range(first, first + width):
+            top = max(top, x[j])
+        total = top * 0
+        for j in range(first, first + width):
+            out[j] = exp(x[j] - top)
+            total += out[j]
+        for j in range(first, first + width):
+            out[j] /= total
+
+
+@fused
+def activate_row(kind, width, u, a):  # type: ignore[no-untyped-def]
+    """``a = ρ(u)`` of one population in one row.
+
+    Rows come as slices: an index that starts at zero is known not to be negative, and the loop becomes vectors.
+    """
     zero = u.dtype.type(0)
-    for r in range(u.shape[0]):
-        for j in range(u.shape[1]):
-            v = u[r, j]
-            if kind == RELU:
-                v = v if v > zero else zero
-            elif kind == HARD_SIGMOID:
-                # In this order a potential that is not a number stays one.
-                if v < zero:
-                    v = zero
-                elif v > one:
-                    v = one
-            elif kind == SIGMOID:
-                v = half * (one + math.tanh(half * v))
-            elif kind == TANH:
-                v = math.tanh(v)
-            a[r, j] = v
+    one = u.dtype.type(1)
+    if kind == IDENTITY:
+        for j in range(u.size):
+            a[j] = u[j]
+    elif kind == RELU:
+        for j in range(u.size):
+            # In this order, here and below, a potential that is not a number stays one.
+            a[j] = zero if u[j] < zero else u[j]
+    elif kind == HARD_SIGMOID:
+        for j in range(u.size):
+            v = u[j]
+            v = zero if v < zero else v
+            a[j] = one if v > one else v
+    elif kind == SIGMOID:
+        for j in range(u.size):
+            a[j] = logistic(u[j])
+    elif kind == TANH:
+        for j in range(u.size):
+            a[j] = tanh(u[j])
+    else:
+        softmax_rows(u, width, a)
+
+
+@entry
+def activate(populations, p, u, a, capacity, rows):  # type: ignore[no-untyped-def]
+    """``a = ρ(u)`` of one population."""
+    first = populations[BEGIN, p] * capacity
+    stride, size = populations[STRIDE, p], populations[SIZE, p]
+    for r in range(rows):
+        row = first + r * stride
+        activate_row(populations[ACTIVATION, p], populations[WIDTH, p], u[row : row + size], a[row : row + size])
 
 
 @compiled
-def part(buffer, begin, size, rows):  # type: ignore[no-untyped-def]
-    """One population's matrix in a block's buffer."""
-    return buffer[begin * rows : (begin + size) * rows].reshape(rows, size)
+def copy(x, out):  # type: ignore[no-untyped-def]
+    """``out = x``, without the error message of an assignment, which takes a second to compile."""
+    for j in range(x.size):
+        out[j] = x[j]
 
 
 @compiled
-def matrix(weights, begin, rows, columns):  # type: ignore[no-untyped-def]
-    """One matrix in the buffer of all weights."""
-    return weights[begin : begin + rows * columns].reshape(rows, columns)
-
-
-@compiled
-def product(x, w, out):  # type: ignore[no-untyped-def]
-    """``out = x w`` for contiguous matrices: the one place that calls BLAS, as each costs a second to compile."""
-    np.dot(x, w, out)
-
-
-@compiled
-def add_product(x, w, sign, scratch, out):  # type: ignore[no-untyped-def]
-    """``out += sign · x w``."""
-    term = scratch[: out.size].reshape(out.shape)
-    product(x, w, term)
-    for r in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[r, j] += sign * term[r, j]
-
-
-@compiled
-def drive_block(  # type: ignore[no-untyped-def]
-    begins, sizes, kinds, widths, synapses, weights, u, a, still, drive, delta, anchor, corrected, rows, scratch
+def drive_onto(  # type: ignore[no-untyped-def]
+    populations, p, inlets, corrections, weights, a, still, deltas, drive, capacity, rows
 ):
-    """Activities and drive of one block: inputs and biases from ``still``, then every synapse between free ends."""
-    plus = u.dtype.type(1)
-    minus = u.dtype.type(-1)
-    for p in range(begins.size):
-        activate(kinds[p], widths[p], part(u, begins[p], sizes[p], rows), part(a, begins[p], sizes[p], rows))
-    for i in range(drive.size):
-        drive[i] = still[i]
-    if corrected:
-        for i in range(a.size):
-            delta[i] = a[i] - anchor[i]
-    for s in range(synapses.shape[0]):
-        # One by one, as the copy above: unpacking an array or assigning a slice pulls in the formatting of an error
-        # message, and with it seconds of compilation.
-        kind = synapses[s, 0]
-        pre = synapses[s, 1]
-        post = synapses[s, 2]
-        begin = synapses[s, 3]
-        # Each synapse has Wᵀ, for its forward direction, and then W, for its backward one.
-        forward = matrix(weights, begin, sizes[pre], sizes[post])
-        backward = matrix(weights, begin + sizes[pre] * sizes[post], sizes[post], sizes[pre])
-        onto_post = part(drive, begins[post], sizes[post], rows)
-        onto_pre = part(drive, begins[pre], sizes[pre], rows)
-        add_product(part(a, begins[pre], sizes[pre], rows), forward, plus, scratch, onto_post)
-        if kind == SYMMETRIC:
-            add_product(part(a, begins[post], sizes[post], rows), backward, plus, scratch, onto_pre)
-        if kind == DIRECTED and corrected:
+    """The drive of one population without the nudge: inputs and biases, then every synapse between free ends."""
+    first = populations[BEGIN, p] * capacity
+    stride = populations[STRIDE, p]
+    copy(still[first : first + rows * stride], drive[first : first + rows * stride])
+    for s in range(inlets.shape[0]):
+        if inlets[s, POST] == p:
+            pre = inlets[s, PRE]
+            multiply_add(
+                a, populations[BEGIN, pre] * capacity, populations[STRIDE, pre], populations[SIZE, pre],
+                weights, inlets[s, WEIGHTS], drive, first, stride, rows,
+            )  # fmt: skip
+    for s in range(corrections.shape[0]):
+        if corrections[s, POST] == p:
             # (Dᵀ − D)(a − a*): the synapse's own weights, read backwards, and itself taken away.
-            add_product(part(delta, begins[post], sizes[post], rows), backward, plus, scratch, onto_pre)
-            add_product(part(delta, begins[pre], sizes[pre], rows), forward, minus, scratch, onto_post)
+            pre = corrections[s, PRE]
+            delta = deltas[0] if corrections[s, SIGN] > 0 else deltas[1]
+            multiply_add(
+                delta, populations[BEGIN, pre] * capacity, populations[STRIDE, pre], populations[SIZE, pre],
+                weights, corrections[s, WEIGHTS], drive, first, stride, rows,
+            )  # fmt: skip
 
 
 @compiled
-def nudge_block(cost, readout, transposed, bias, o, y, beta, samples, scratch, drive):  # type: ignore[no-untyped-def]
-    """``drive −= β ∂C/∂a`` on the cost's population; rows are phase-major over ``samples``."""
-    if cost == SQUARED_ERROR:
-        for r in range(o.shape[0]):
-            for j in range(o.shape[1]):
-                drive[r, j] -= beta[r // samples] * (o[r, j] - y[r % samples, j])
+def differences(populations, p, a, anchor, deltas, capacity, rows):  # type: ignore[no-untyped-def]
+    """``a − a*`` and its negative, of one population."""
+    first = populations[BEGIN, p] * capacity
+    for i in range(first, first + rows * populations[STRIDE, p]):
+        deltas[0, i] = a[i] - anchor[i]
+        deltas[1, i] = -deltas[0, i]
+
+
+@compiled
+def nudge(  # type: ignore[no-untyped-def]
+    populations, cost, readout, readout_begin, bias, a, y, beta, drive, logits, capacity, rows
+):
+    """``drive −= β ∂C/∂a`` on the cost's population; targets have the stride of the answers."""
+    p = cost[1]
+    stride, size = populations[STRIDE, p], populations[SIZE, p]
+    first = populations[BEGIN, p] * capacity
+    phases = beta.size
+    if cost[0] == SQUARED_ERROR:
+        for r in range(rows):
+            row, wanted = first + r * stride, (r // phases) * stride
+            for j in range(size):
+                drive[row + j] -= beta[r % phases] * (a[row + j] - y[wanted + j])
         return
-    error = np.empty((o.shape[0], bias.size), o.dtype)
-    product(o, transposed, error)
-    for r in range(error.shape[0]):
-        for j in range(error.shape[1]):
-            error[r, j] += bias[j]
-    softmax_rows(error, error)
-    for r in range(error.shape[0]):
-        for j in range(error.shape[1]):
-            error[r, j] = -beta[r // samples] * (error[r, j] - y[r % samples, j])
-    add_product(error, readout, o.dtype.type(1), scratch, drive)
+    classes, width = bias.size, cost[2]
+    for r in range(rows):
+        for j in range(width):
+            logits[r * width + j] = bias[j] if j < classes else bias[0] * 0
+    multiply_add(a, first, stride, size, readout, 0, logits, 0, width, rows)
+    for r in range(rows):
+        row, wanted = r * width, (r // phases) * width
+        softmax_rows(logits[row : row + classes], classes, logits[row : row + classes])
+        for j in range(classes):
+            logits[row + j] = -beta[r % phases] * (logits[row + j] - y[wanted + j])
+    multiply_add(logits, 0, width, classes, readout, readout_begin, drive, first, stride, rows)
+
+
+@summing
+def squared_distance(x, y):  # type: ignore[no-untyped-def]
+    """``Σ (x − y)²`` in float64."""
+    total = 0.0
+    for j in range(x.size):
+        d = float(x[j]) - float(y[j])
+        total += d * d
+    return total
+
+
+@summing
+def inner(x, y):  # type: ignore[no-untyped-def]
+    """``Σ x y`` in float64."""
+    total = 0.0
+    for j in range(x.size):
+        total += float(x[j]) * float(y[j])
+    return total
 
 
 @compiled
-def judge(u, drive, begins, sizes, rows, samples, tol, first, limit, active, status, residual):  # type: ignore[no-untyped-def]
-    """Residuals of the active samples, and which of them stop here.  Returns how many go on."""
+def swap_rows(populations, x, capacity, one, other, phases):  # type: ignore[no-untyped-def]
+    """Exchange two samples' rows in a buffer over the free units."""
+    for p in range(populations.shape[1]):
+        width = populations[STRIDE, p] * phases
+        first = populations[BEGIN, p] * capacity + one * width
+        second = populations[BEGIN, p] * capacity + other * width
+        for j in range(width):
+            held = x[first + j]
+            x[first + j] = x[second + j]
+            x[second + j] = held
+
+
+@compiled
+def swap(x, one, other):  # type: ignore[no-untyped-def]
+    """Exchange two entries."""
+    held = x[one]
+    x[one] = x[other]
+    x[other] = held
+
+
+@compiled
+def judge(populations, u, drive, capacity, moving, phases, first, tol, limit, steps, status, residual):  # type: ignore[no-untyped-def]
+    """Residuals of the moving samples, and how those end that stop here: their steps become ``−1 − steps``."""
     units = 0
-    for p in range(sizes.size):
-        units += sizes[p]
-    phases = rows // samples
-    going = 0
-    for i in range(samples):
-        if not active[i]:
-            continue
+    for p in range(populations.shape[1]):
+        units += populations[SIZE, p]
+    for i in range(moving):
         worst = 0.0
         finite = True
         for k in range(phases):
-            r = k * samples + i
+            r = i * phases + k
             total = 0.0
-            for p in range(begins.size):
-                row = begins[p] * rows + r * sizes[p]
-                for j in range(row, row + sizes[p]):
-                    d = float(drive[j]) - float(u[j])
-                    total += d * d
+            for p in range(populations.shape[1]):
+                row = populations[BEGIN, p] * capacity + r * populations[STRIDE, p]
+                end = row + populations[SIZE, p]
+                total += squared_distance(drive[row:end], u[row:end])
             residual[r] = math.sqrt(total / units)
             finite = finite and math.isfinite(residual[r])
             worst = max(worst, residual[r])
         if first:
             limit[i] = limit[i] * max(1.0, worst)
+        stops = True
         if not finite:
-            active[i] = False
             status[i] = NONFINITE
         elif worst > limit[i]:
-            active[i] = False
             status[i] = DIVERGED
         elif worst <= tol[i]:
-            active[i] = False
             status[i] = CONVERGED
         else:
-            going += 1
-    return going
+            stops = False
+        if stops:
+            steps[i] = -1 - steps[i]
+
+
+@fused
+def towards(u, drive, alpha):  # type: ignore[no-untyped-def]
+    """``u ← u + α (drive − u)``."""
+    for j in range(u.size):
+        u[j] += alpha * (drive[j] - u[j])
 
 
 @compiled
-def settle_block(  # type: ignore[no-untyped-def]
-    plan, synapses, weights, cost, readout, transposed, bias, u, a, still, y, beta, anchor, corrected,
-    alpha, tol, limit, active, steps, status, residual, begin_step, end_step, max_steps,
+def picard(populations, u, a, drive, alpha, capacity, rows):  # type: ignore[no-untyped-def]
+    """A damped step of every population, and its new activities."""
+    for p in range(populations.shape[1]):
+        stride, size = populations[STRIDE, p], populations[SIZE, p]
+        first = populations[BEGIN, p] * capacity
+        for r in range(rows):
+            row = first + r * stride
+            states = u[row : row + size]
+            towards(states, drive[row : row + size], alpha)
+            activate_row(populations[ACTIVATION, p], populations[WIDTH, p], states, a[row : row + size])
+
+
+@compiled
+def under_nudge(kind, r, beta):  # type: ignore[no-untyped-def]
+    """The ``u`` that solves ``u + βρ(u) = r`` for a ρ of straight pieces and ``1 + β > 0``."""
+    one = type(r)(1)
+    if kind == IDENTITY:
+        return r / (one + beta)
+    if r <= 0:
+        return r
+    if kind == RELU or r <= one + beta:
+        return r / (one + beta)
+    return r - beta
+
+
+@compiled
+def relax_population(  # type: ignore[no-untyped-def]
+    populations, p, nudged, cost, y, beta, u, a, drive, bare, alpha, capacity, rows
+):
+    """One population's turn in a sweep, given its drive, and without the nudge ``bare`` if it is the nudged one."""
+    stride, size = populations[STRIDE, p], populations[SIZE, p]
+    first = populations[BEGIN, p] * capacity
+    kind = populations[ACTIVATION, p]
+    phases = beta.size
+    one = u.dtype.type(1)
+    solvable = cost[0] == SQUARED_ERROR and (kind == IDENTITY or kind == RELU or kind == HARD_SIGMOID)
+    for r in range(rows):
+        row = first + r * stride
+        if populations[FEEDS_BACK, p] != 0:
+            towards(u[row : row + size], drive[row : row + size], alpha)
+        elif not nudged:
+            copy(drive[row : row + size], u[row : row + size])
+        else:
+            b = beta[r % phases]
+            if b == 0:
+                for j in range(size):
+                    u[row + j] = bare[r * stride + j]
+            elif solvable and one + b > 0:
+                wanted = (r // phases) * stride
+                for j in range(size):
+                    u[row + j] = under_nudge(kind, bare[r * stride + j] + b * y[wanted + j], b)
+            else:
+                towards(u[row : row + size], drive[row : row + size], alpha)
+        activate_row(kind, populations[WIDTH, p], u[row : row + size], a[row : row + size])
+
+
+@compiled
+def mix(  # type: ignore[no-untyped-def]
+    populations, u, a, drive, alpha, capacity, rows, taken, images, residuals, grams, weights
+):
+    """Anderson's step: each row's own combination of its last states."""
+    depth = images.shape[0]
+    slot = taken % depth
+    known = min(taken + 1, depth)
+    count = populations.shape[1]
+    for p in range(count):
+        stride, size = populations[STRIDE, p], populations[SIZE, p]
+        for r in range(rows):
+            row = populations[BEGIN, p] * capacity + r * stride
+            for j in range(row, row + size):
+                f = drive[j] - u[j]
+                residuals[slot, j] = f
+                images[slot, j] = u[j] + alpha * f
+    for r in range(rows):
+        gram = grams[r * depth * depth : (r + 1) * depth * depth].reshape(depth, depth)
+        for i in range(known):
+            total = 0.0
+            for p in range(count):
+                row = populations[BEGIN, p] * capacity + r * populations[STRIDE, p]
+                end = row + populations[SIZE, p]
+                total += inner(residuals[slot, row:end], residuals[i, row:end])
+            gram[slot, i] = total
+            gram[i, slot] = total
+        usable = solve_for_ones(gram, known, weights)
+        for p in range(count):
+            size = populations[SIZE, p]
+            row = populations[BEGIN, p] * capacity + r * populations[STRIDE, p]
+            if usable:
+                for j in range(row, row + size):
+                    u[j] = 0
+                for i in range(known):
+                    w = u.dtype.type(weights[i])
+                    for j in range(row, row + size):
+                        u[j] += w * images[i, j]
+                for j in range(row, row + size):
+                    usable = usable and math.isfinite(u[j])
+        if not usable:
+            for p in range(count):
+                row = populations[BEGIN, p] * capacity + r * populations[STRIDE, p]
+                for j in range(row, row + populations[SIZE, p]):
+                    u[j] = images[slot, j]
+    for p in range(count):
+        activate(populations, p, u, a, capacity, rows)
+
+
+@compiled
+def solve_for_ones(gram, known, weights):  # type: ignore[no-untyped-def]
+    """``w ∝ (G + λI)⁻¹ 1`` with ``Σ w = 1`` by Cholesky's elimination; False where it is singular."""
+    trace = 0.0
+    for i in range(known):
+        trace += gram[i, i]
+    ridge = RIDGE * trace / known
+    left = np.empty((known, known))
+    for i in range(known):
+        weights[i] = 1.0
+        for j in range(known):
+            left[i, j] = gram[i, j] + (ridge if i == j else 0.0)
+    for i in range(known):
+        if not left[i, i] > 0.0:
+            return False
+        for j in range(i + 1, known):
+            factor = left[j, i] / left[i, i]
+            for k in range(i, known):
+                left[j, k] -= factor * left[i, k]
+            weights[j] -= factor * weights[i]
+    total = 0.0
+    for back in range(known):
+        i = known - 1 - back
+        for j in range(i + 1, known):
+            weights[i] -= left[i, j] * weights[j]
+        weights[i] /= left[i, i]
+        total += weights[i]
+    if not (math.isfinite(total) and total != 0.0):
+        return False
+    for i in range(known):
+        weights[i] /= total
+    return True
+
+
+@compiled
+def remember(populations, p, drive, bare, capacity, rows, back):  # type: ignore[no-untyped-def]
+    """Keep the nudged population's drive as it is without the nudge, or bring it back."""
+    first = populations[BEGIN, p] * capacity
+    count = rows * populations[STRIDE, p]
+    if back:
+        copy(bare[:count], drive[first : first + count])
+    else:
+        copy(drive[first : first + count], bare[:count])
+
+
+@compiled
+def leave(  # type: ignore[no-untyped-def]
+    populations, cost, corrected, phases, capacity, moving, u, a, still, drive, bare, anchor, deltas, y,
+    images, residuals, grams, place, tol, limit, steps, status, residual,
 ):  # fmt: skip
-    """Take the steps ``begin_step`` … ``end_step`` of one block; the last step is followed by its judgement."""
-    begins, sizes, kinds, widths = plan[0], plan[1], plan[2], plan[3]
-    samples = active.size
-    rows = residual.size
-    units = u.size // rows
-    drive = np.empty_like(u)
-    delta = np.empty_like(u)
-    scratch = np.empty(rows * units, u.dtype)
+    """Samples that have stopped change places with the last ones that move.  Returns how many still move."""
+    depth = images.shape[0]
+    answers = y.size // (capacity // phases)
+    wide = populations[STRIDE, cost[1]] * phases if cost[0] != NO_COST else 0
+    i = 0
+    while i < moving:
+        if steps[i] >= 0:
+            i += 1
+            continue
+        steps[i] = -1 - steps[i]
+        moving -= 1
+        if i == moving:
+            continue
+        for x in (u, a, still, drive):
+            swap_rows(populations, x, capacity, i, moving, phases)
+        if corrected:
+            for x in (anchor, deltas[0], deltas[1]):
+                swap_rows(populations, x, capacity, i, moving, phases)
+        for j in range(wide):
+            swap(bare, i * wide + j, moving * wide + j)
+        for j in range(answers):
+            swap(y, i * answers + j, moving * answers + j)
+        for h in range(depth):
+            swap_rows(populations, images[h], capacity, i, moving, phases)
+            swap_rows(populations, residuals[h], capacity, i, moving, phases)
+        for k in range(phases * depth * depth):
+            swap(grams, i * phases * depth * depth + k, moving * phases * depth * depth + k)
+        for k in range(phases):
+            swap(residual, i * phases + k, moving * phases + k)
+        swap(place, i, moving)
+        swap(tol, i, moving)
+        swap(limit, i, moving)
+        swap(steps, i, moving)
+        swap(status, i, moving)
+    return moving
+
+
+@compiled
+def evaluate(  # type: ignore[no-untyped-def]
+    populations, members, holding, inlets, corrections, weights, cost, readout, readout_begin, bias, beta,
+    a, still, deltas, drive, bare, y, logits, capacity, rows,
+):  # fmt: skip
+    """The drive of some populations, nudge included; that of the last ``holding`` ones stands, but for the nudge."""
+    for k in range(members.size):
+        p = members[k]
+        holds = k >= members.size - holding and populations[FEEDS_BACK, p] == 0
+        if not holds:
+            drive_onto(populations, p, inlets, corrections, weights, a, still, deltas, drive, capacity, rows)
+        if cost[0] != NO_COST and cost[1] == p:
+            remember(populations, p, drive, bare, capacity, rows, holds)
+            nudge(populations, cost, readout, readout_begin, bias, a, y, beta, drive, logits, capacity, rows)
+
+
+@entry
+def settle_block(  # type: ignore[no-untyped-def]
+    solver, alpha, populations, inlets, corrections, weights, order, colours,
+    cost, readout, readout_begin, bias, beta,
+    u, a, still, drive, bare, anchor, deltas, y, logits, images, residuals, grams,
+    place, tol, limit, steps, status, residual, begin_step, end_step, max_steps, moving,
+):  # fmt: skip
+    """Take the steps ``begin_step`` … ``end_step`` of one block; the last step is followed by its judgement.
+
+    Returns:
+        How many samples still move.
+    """
+    phases = beta.size
+    capacity = residual.size
+    count = populations.shape[1]
+    corrected = corrections.shape[0] > 0
+    mixing = np.empty(max(images.shape[0], 1))
+    last = colours[colours.size - 1] - colours[colours.size - 2]
     for step in range(begin_step, end_step + 1):
         if step == end_step and step < max_steps:
-            return
-        drive_block(
-            begins, sizes, kinds, widths, synapses, weights, u, a, still, drive, delta, anchor, corrected, rows, scratch
-        )
-        if cost[0] != NO_COST:
-            p = cost[1]
-            o = part(a, begins[p], sizes[p], rows)
-            nudge_block(
-                cost[0], readout, transposed, bias, o, y, beta, samples, scratch, part(drive, begins[p], sizes[p], rows)
-            )
-        going = judge(u, drive, begins, sizes, rows, samples, tol, step == 0, limit, active, status, residual)
-        if going == 0:
-            return
-        if step == max_steps:
-            active[:] = False
-            return
-        for p in range(begins.size):
-            for r in range(rows):
-                if not active[r % samples]:
-                    continue
-                row = begins[p] * rows + r * sizes[p]
-                for j in range(row, row + sizes[p]):
-                    u[j] += alpha * (drive[j] - u[j])
-        for i in range(samples):
-            if active[i]:
-                steps[i] += 1
-
-
-@compiled
-def hebbian(post, pre):  # type: ignore[no-untyped-def]
-    """``post ⊗ pre``, mean over the batch: a synapse's two ends and nothing else."""
-    update = np.empty((post.shape[1], pre.shape[1]), post.dtype)
-    product(np.ascontiguousarray(post.T), pre, update)
-    scale = post.dtype.type(1.0 / post.shape[0])
-    for i in range(update.shape[0]):
-        for j in range(update.shape[1]):
-            update[i, j] *= scale
-    return update
+            return moving
+        rows = moving * phases
+        if corrected:
+            for p in range(count):
+                differences(populations, p, a, anchor, deltas, capacity, rows)
+        # The last colour's drive from the sweep before still holds: the others have not moved since.
+        holding = last if solver == GAUSS_SEIDEL and step > begin_step else 0
+        evaluate(
+            populations, order, holding, inlets, corrections, weights, cost, readout, readout_begin, bias, beta,
+            a, still, deltas, drive, bare, y, logits, capacity, rows,
+        )  # fmt: skip
+        judge(populations, u, drive, capacity, moving, phases, step == 0, tol, limit, steps, status, residual)
+        moving = leave(
+            populations, cost, corrected, phases, capacity, moving, u, a, still, drive, bare, anchor, deltas, y,
+            images, residuals, grams, place, tol, limit, steps, status, residual,
+        )  # fmt: skip
+        if moving == 0 or step == max_steps:
+            return 0
+        rows = moving * phases
+        if solver == PICARD:
+            picard(populations, u, a, drive, alpha, capacity, rows)
+        elif solver == ANDERSON:
+            mix(populations, u, a, drive, alpha, capacity, rows, step, images, residuals, grams, mixing)
+        else:
+            for c in range(colours.size - 1):
+                members = order[colours[c] : colours[c + 1]]
+                if c > 0:
+                    evaluate(
+                        populations, members, 0, inlets, corrections, weights, cost, readout, readout_begin, bias,
+                        beta, a, still, deltas, drive, bare, y, logits, capacity, rows,
+                    )  # fmt: skip
+                for k in range(members.size):
+                    p = members[k]
+                    nudged = cost[0] != NO_COST and cost[1] == p
+                    relax_population(populations, p, nudged, cost, y, beta, u, a, drive, bare, alpha, capacity, rows)
+                    if corrected:
+                        differences(populations, p, a, anchor, deltas, capacity, rows)
+        for i in range(moving):
+            steps[i] += 1
+    return moving

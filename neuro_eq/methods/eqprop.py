@@ -20,7 +20,6 @@ from neuro_eq.methods.base import (
     Gradient,
     GradientMethod,
     Nudge,
-    difference,
     in_spec_order,
     rounding,
     settle_free,
@@ -66,6 +65,6 @@ class EqProp(GradientMethod):
         phases = settle_nudged(net, x, y, betas, start, size, nudged, record)
         below = phases[1] if self.phases == "centered" else start
         width = 2.0 * self.beta if self.phases == "centered" else self.beta
-        contrast = difference(net.energy_gradient(phases[0]), net.energy_gradient(below), width)
+        contrast = net.contrast(phases[0], below, width)
         evidence = Evidence(start, phases, net.to_numpy(net.cost(start, y)), size, rounding(net, start))
         return in_spec_order(net, contrast, net.cost_gradient(start, y)), evidence

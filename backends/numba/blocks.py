@@ -1,0 +1,177 @@
+"""A relaxation in blocks of samples; each block stops by itself, and the threads share the blocks out."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neuro_eq.arrays import Activities, flat
+from neuro_eq.backends.numba import kernels
+from neuro_eq.backends.numba.plan import Plan
+from neuro_eq.engine import Settling, Snapshot, Task
+from neuro_eq.equilibrium import DIVERGENCE
+from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
+from neuro_eq.spec import Population
+
+if TYPE_CHECKING:
+    from neuro_eq.backends.numba.engine import NumbaEngine
+
+LARGEST = 64
+"""Samples in a block: with two phases its activities stay in the second-level cache beside a panel of weights."""
+GRAIN = 8
+"""Blocks are multiples of this, so that the rows fill whole tiles."""
+
+SOLVER_CODES: dict[type[Solver], int] = {
+    Picard: kernels.PICARD,
+    BlockGaussSeidel: kernels.GAUSS_SEIDEL,
+    Anderson: kernels.ANDERSON,
+}
+
+
+def cuts(batch: int) -> list[slice]:
+    """Blocks of a batch: at least two where there is enough for two threads.  The number of threads has no say."""
+    size = min(LARGEST, -(-batch // (2 * GRAIN)) * GRAIN)
+    return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
+
+
+class Block:
+    """Some samples in all their phases, laid out for the kernels."""
+
+    def __init__(self, engine: NumbaEngine, layout: Plan, task: Task, samples: slice, still: Activities) -> None:
+        self.samples = samples
+        self.count = samples.stop - samples.start
+        self.phases = len(task.betas)
+        self.layout, self.free = layout, engine.spec.free
+        dtype = engine.dtype
+        rows = self.count * self.phases
+        self.u = self._buffer([{p.name: flat(s[p.name][samples]) for p in self.free} for s in task.starts])
+        self.a = np.zeros_like(self.u)
+        self.still = self._buffer([still] * self.phases)
+        self.drive = np.zeros_like(self.u)
+        corrected = task.anchor is not None
+        self.corrections = layout.corrections if corrected else layout.corrections[:0]
+        self.anchor = np.zeros(0, dtype)
+        if task.anchor is not None:
+            anchor = {p.name: flat(task.anchor[p.name][samples]) for p in self.free}
+            self.anchor = self._buffer([anchor] * self.phases)
+        self.deltas = np.zeros((2, self.u.size if corrected else 0), dtype)
+        nudged = task.target is not None
+        wide = int(layout.populations[kernels.STRIDE, layout.cost[1]]) if nudged else 0
+        self.bare = np.zeros(rows * wide, dtype)
+        self.y = np.zeros((self.count, int(layout.cost[2]) if nudged else 0), dtype)
+        if task.target is not None:
+            self.y[:, : task.target.shape[1]] = task.target[samples]
+        self.y = self.y.ravel()
+        self.logits = np.zeros(rows * int(layout.cost[2]) if nudged else 0, dtype)
+        depth = task.solver.m if isinstance(task.solver, Anderson) else 0
+        self.images = np.zeros((depth, self.u.size if depth else 0), dtype)
+        self.residuals = np.zeros_like(self.images)
+        self.grams = np.zeros(rows * depth * depth)
+        self.place = np.arange(self.count)
+        # Copies: a read-only array is another type, for which Numba would compile everything again.
+        self.tol = np.full(self.count, -1.0) if task.tol is None else np.array(task.tol[samples])
+        self.limit = np.full(self.count, DIVERGENCE)
+        self.steps = np.zeros(self.count, dtype=np.int64)
+        self.status = np.full(self.count, kernels.MAX_STEPS, dtype=np.int64)
+        self.residual = np.full(rows, np.nan)
+        self.moving = self.count
+        for p in range(len(self.free)):
+            kernels.activate(layout.populations, p, self.u, self.a, rows, rows)
+
+    def _buffer(self, phases: list[Activities]) -> np.ndarray:
+        """``(count, units)`` per population and phase, as one flat buffer of ``count · phases`` rows."""
+        rows = self.count * self.phases
+        buffer = np.zeros(rows * self.layout.units, self.layout.dtype)
+        for i, p in enumerate(self.free):
+            view = self._matrix(buffer, i)
+            for k, values in enumerate(phases):
+                view[:, k, : p.size] = values[p.name]
+        return buffer
+
+    def _matrix(self, buffer: np.ndarray, i: int) -> np.ndarray:
+        """One population's part of a buffer, ``(count, phases, stride)``."""
+        rows = self.count * self.phases
+        begin, wide = self.layout.populations[[kernels.BEGIN, kernels.STRIDE], i]
+        return buffer[begin * rows : (begin + wide) * rows].reshape(self.count, self.phases, wide)
+
+    def read(self, buffer: np.ndarray, i: int, population: Population, out: np.ndarray) -> None:
+        """One population of a buffer into ``out (phases, batch, units)``, samples in the batch's order."""
+        view = self._matrix(buffer, i)
+        for k in range(self.phases):
+            out[k, self.samples.start + self.place] = view[:, k, : population.size]
+
+
+class BlockSettling(Settling):
+    """A relaxation in blocks."""
+
+    def __init__(self, engine: NumbaEngine, layout: Plan, task: Task) -> None:
+        self.engine, self.layout, self.task = engine, layout, task
+        self.batch = next(iter(task.starts[0].values())).shape[0]
+        self.phases = len(task.betas)
+        dtype = np.dtype(engine.dtype)
+        assert isinstance(task.solver, (Picard, BlockGaussSeidel, Anderson)), "others are refused earlier"
+        self.solver = SOLVER_CODES[type(task.solver)]
+        self.alpha = dtype.type(task.solver.alpha)
+        self.beta = np.array(task.betas, dtype=dtype)
+        self.weights, self.readout, self.bias = engine.packed()
+        nothing = np.array([kernels.NO_COST, 0, 0], dtype=np.int64)
+        self.cost = layout.cost if task.target is not None else nothing
+        self.taken = 0
+        slices = cuts(self.batch)
+        self.blocks: list[Block | None] = [None] * len(slices)
+
+        still = engine.still_drive(task.inputs, slices)
+
+        def make(i: int) -> None:
+            self.blocks[i] = Block(engine, layout, task, slices[i], still[i])
+
+        engine.workers.run([partial(make, i) for i in range(len(slices))])
+
+    @property
+    def ready(self) -> list[Block]:
+        """The blocks."""
+        return [block for block in self.blocks if block is not None]
+
+    def advance(self, steps: int) -> bool:
+        end = min(self.taken + steps, self.task.max_steps)
+        unfinished = [block for block in self.ready if block.moving]
+        self.engine.workers.run([partial(self._settle, block, end) for block in unfinished])
+        self.taken = end
+        return not any(block.moving for block in unfinished)
+
+    def _settle(self, block: Block, end: int) -> None:
+        layout = self.layout
+        first = layout.readout[0].size if layout.readout else 0
+        block.moving = kernels.settle_block(
+            self.solver, self.alpha, layout.populations, layout.inlets, block.corrections, self.weights,
+            layout.order, layout.colours, self.cost, self.readout, first, self.bias, self.beta,
+            block.u, block.a, block.still, block.drive, block.bare, block.anchor, block.deltas, block.y,
+            block.logits, block.images, block.residuals, block.grams, block.place, block.tol, block.limit,
+            block.steps, block.status, block.residual, self.taken, end, self.task.max_steps, block.moving,
+        )  # fmt: skip
+
+    def snapshot(self) -> Snapshot:
+        residual = np.empty((self.phases, self.batch))
+        steps, status = (np.empty(self.batch, dtype=np.int64) for _ in range(2))
+        for block in self.ready:
+            where = block.samples.start + block.place
+            residual[:, where] = block.residual.reshape(block.count, self.phases).T
+            steps[where] = block.steps
+            status[where] = block.status
+        states, activities = self._read("u"), self._read("a")
+        return Snapshot(states=states, residual=tuple(residual), steps=steps, status=status, activities=activities)
+
+    def _read(self, name: str) -> tuple[dict[str, np.ndarray], ...]:
+        found: list[dict[str, np.ndarray]] = [{} for _ in range(self.phases)]
+        for i, p in enumerate(self.engine.spec.free):
+            out = np.empty((self.phases, self.batch, p.size), self.engine.dtype)
+            for block in self.ready:
+                block.read(getattr(block, name), i, p, out)
+            for k in range(self.phases):
+                found[k][p.name] = out[k].reshape(self.batch, *p.shape)
+        return tuple(found)
+
+
+__all__ = ["BlockSettling", "cuts"]

@@ -1,0 +1,216 @@
+r"""Products with weights that stay the same for a whole relaxation.
+
+A relaxation multiplies the activities of a few dozen samples with the same weights at every step.  BLAS copies the
+weights into its own order each time, which for so few rows costs as much as the product.  Here they are brought into
+that order once (:func:`pack`), and each step runs the innermost loop alone: a tile of ``ROWS × LANES·VECTORS``
+accumulators that stay in registers while ``k`` runs (Goto and van de Geijn, 2008).  ``benchmarks/`` compares the two.
+
+The loop is written in LLVM's own vectors, as a compiler does not keep a local array of accumulators in registers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, overload
+
+from neuro_eq.backends.numba.compilation import Kernel, compiled, entry
+
+FEATURES = llvm.get_host_cpu_features()
+WIDE = bool(FEATURES.get("avx512f"))
+ARM = llvm.get_default_triple().startswith(("aarch64", "arm64"))
+BYTES = 64 if WIDE else 32 if FEATURES.get("avx") else 16
+"""Width of a vector register."""
+FUSED = ARM or bool(FEATURES.get("fma"))
+"""Whether the processor multiplies and adds in one instruction; asked for without one, it would be a function call."""
+ROWS = 8 if WIDE or ARM else 4
+"""Rows of the largest tile; its ``3·ROWS`` accumulators fill the 32 or 16 vector registers."""
+VECTORS = 3
+"""Vectors in a row of the largest tile."""
+DEPTH = 512
+"""Terms of a sum that one pass over a tile takes: a panel of weights of that depth stays in the second-level cache."""
+LANES = {"float32": BYTES // 4, "float64": BYTES // 8}
+"""Numbers in a vector register."""
+
+
+def stride(size: int, dtype: str) -> int:
+    """Numbers in a row of ``size`` units, filled up to whole vectors; the filling holds zeros."""
+    lanes = LANES[dtype]
+    return -(-size // lanes) * lanes
+
+
+def packed_size(depth: int, size: int, dtype: str) -> int:
+    """Numbers in a packed matrix ``(depth, size)``."""
+    return depth * stride(size, dtype)
+
+
+def pack(matrix: np.ndarray, out: np.ndarray) -> None:
+    """Bring ``matrix (depth, size)``, in any memory order, into panels: all rows of the first columns, then the next.
+
+    Args:
+        matrix: the right-hand factor of a product.
+        out: ``(packed_size,)``, zeros where the filling is.
+    """
+    depth, size = matrix.shape
+    lanes = LANES[str(matrix.dtype)]
+    panel = VECTORS * lanes
+    columns = stride(size, str(matrix.dtype))
+    for first in range(0, columns, panel):
+        width = min(panel, columns - first)
+        inside = min(width, size - first)
+        block = out[first * depth : (first + width) * depth].reshape(depth, width)
+        block[:, :inside] = matrix[:, first : first + inside]
+
+
+def _tile(rows: int, vectors: int) -> Kernel:
+    """``c[rows, vectors·lanes] += a[rows, depth] · b[depth, vectors·lanes]``, addresses and leading dimensions."""
+
+    def emit(size: int, context: Any, builder: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any) -> Any:
+        scalar = ir.FloatType() if size == 4 else ir.DoubleType()
+        lanes = BYTES // size
+        vector = ir.VectorType(scalar, lanes)
+        i64 = a.type
+        name = f"llvm.fma.v{lanes}f{8 * size}"
+        fused = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
+
+        def constant(value: int) -> Any:
+            return ir.Constant(i64, value)
+
+        def at(base: Any, offset: Any, kind: Any) -> Any:
+            return builder.inttoptr(builder.add(base, offset), kind.as_pointer())
+
+        def load(base: Any, offset: Any, kind: Any) -> Any:
+            value = builder.load(at(base, offset, kind))
+            value.align = size
+            return value
+
+        def spread(value: Any) -> Any:
+            nothing = ir.Constant(vector, ir.Undefined)
+            first = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
+            return builder.shuffle_vector(
+                first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+            )
+
+        bytes_of = [builder.mul(constant(r * size), lda) for r in range(rows)]
+        start, loop = builder.block, builder.append_basic_block("terms")
+        end = builder.append_basic_block("sums")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        k = builder.phi(i64)
+        k.add_incoming(constant(0), start)
+        sums = [[builder.phi(vector) for _ in range(vectors)] for _ in range(rows)]
+        for phi in (phi for row in sums for phi in row):
+            phi.add_incoming(ir.Constant(vector, [0.0] * lanes), start)
+        weights = [
+            load(b, builder.add(builder.mul(k, constant(vectors * BYTES)), constant(v * BYTES)), vector)
+            for v in range(vectors)
+        ]
+        for r, row in enumerate(sums):
+            activity = spread(load(a, builder.add(bytes_of[r], builder.mul(k, constant(size))), scalar))
+            for v, phi in enumerate(row):
+                if FUSED:
+                    total = builder.call(fused, [activity, weights[v], phi])
+                else:
+                    total = builder.fadd(builder.fmul(activity, weights[v]), phi)
+                row[v] = total
+                phi.add_incoming(total, loop)
+        following = builder.add(k, constant(1))
+        k.add_incoming(following, loop)
+        builder.cbranch(builder.icmp_signed("<", following, depth), loop, end)
+        builder.position_at_end(end)
+        for r, row in enumerate(sums):
+            for v, total in enumerate(row):
+                where = builder.add(builder.mul(constant(r * size), ldc), constant(v * BYTES))
+                store = builder.store(builder.fadd(load(c, where, vector), total), at(c, where, vector))
+                store.align = size
+        return context.get_dummy_value()
+
+    @intrinsic
+    def single(typing: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any) -> Any:
+        signature = types.void(*[types.intp] * 6)
+        return signature, lambda context, builder, _, args: emit(4, context, builder, *args)
+
+    @intrinsic
+    def double(typing: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any) -> Any:
+        signature = types.void(*[types.intp] * 6)
+        return signature, lambda context, builder, _, args: emit(8, context, builder, *args)
+
+    def tile(like: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any) -> None:
+        """``like`` is an array whose precision is meant."""
+
+    @overload(tile)
+    def _of_precision(like: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any) -> Any:
+        chosen: Any = single if like.dtype == types.float32 else double
+
+        def call(like: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any) -> None:
+            chosen(a, lda, b, c, ldc, depth)
+
+        return call
+
+    return tile
+
+
+_large_3, _large_2, _large_1 = (_tile(ROWS, vectors) for vectors in (3, 2, 1))
+_small_3, _small_2, _small_1 = (_tile(2, vectors) for vectors in (3, 2, 1))
+_row_3, _row_2, _row_1 = (_tile(1, vectors) for vectors in (3, 2, 1))
+
+
+@compiled
+def _strip(like, vectors, rows, a, lda, b, c, ldc, depth):  # type: ignore[no-untyped-def]
+    """All rows of one panel."""
+    size = like.itemsize
+    r = 0
+    while rows - r >= ROWS:
+        at, to = a + r * lda * size, c + r * ldc * size
+        if vectors == 3:
+            _large_3(like, at, lda, b, to, ldc, depth)
+        elif vectors == 2:
+            _large_2(like, at, lda, b, to, ldc, depth)
+        else:
+            _large_1(like, at, lda, b, to, ldc, depth)
+        r += ROWS
+    while rows - r >= 2:
+        at, to = a + r * lda * size, c + r * ldc * size
+        if vectors == 3:
+            _small_3(like, at, lda, b, to, ldc, depth)
+        elif vectors == 2:
+            _small_2(like, at, lda, b, to, ldc, depth)
+        else:
+            _small_1(like, at, lda, b, to, ldc, depth)
+        r += 2
+    if r < rows:
+        at, to = a + r * lda * size, c + r * ldc * size
+        if vectors == 3:
+            _row_3(like, at, lda, b, to, ldc, depth)
+        elif vectors == 2:
+            _row_2(like, at, lda, b, to, ldc, depth)
+        else:
+            _row_1(like, at, lda, b, to, ldc, depth)
+
+
+@entry
+def multiply_add(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows):  # type: ignore[no-untyped-def]
+    """``out[rows, out_stride] += x[rows, :depth] · w`` with ``w (depth, out_stride)`` packed, all in flat buffers."""
+    size = x.itemsize
+    lanes = BYTES // size
+    columns = out_stride // lanes
+    a = x.ctypes.data + x_begin * size
+    b = packed.ctypes.data + packed_begin * size
+    c = out.ctypes.data + out_begin * size
+    # A pass over a part of the depth at a time: the weights of a panel stay in cache for all rows.
+    for first in range(0, depth, DEPTH):
+        terms = min(DEPTH, depth - first)
+        panel = 0
+        while panel < columns:
+            vectors = min(VECTORS, columns - panel)
+            begin = (panel * depth + first * vectors) * lanes
+            _strip(
+                x, vectors, rows, a + first * size, x_stride, b + begin * size,
+                c + panel * lanes * size, out_stride, terms,
+            )  # fmt: skip
+            panel += vectors
