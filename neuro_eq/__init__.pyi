@@ -15,9 +15,12 @@ from .errors import NeuroEqError as NeuroEqError
 from .errors import SpecError as SpecError
 from .errors import TrainingError as TrainingError
 from .methods import AsymEP as AsymEP
+from .methods import DyadicEP as DyadicEP
 from .methods import EqProp as EqProp
 from .methods import Evidence as Evidence
+from .methods import HolomorphicEP as HolomorphicEP
 from .methods import ImplicitDifferentiation as ImplicitDifferentiation
+from .methods import VectorField as VectorField
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam
 from .solvers import Anderson as Anderson

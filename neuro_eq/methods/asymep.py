@@ -21,7 +21,7 @@ from neuro_eq.methods.base import (
     Gradient,
     GradientMethod,
     Nudge,
-    difference,
+    finite_adjoint,
     in_spec_order,
     rounding,
     settle_free,
@@ -52,13 +52,7 @@ class AsymEP(GradientMethod):
         above, below = settle_nudged(
             net, x, y, (self.beta, -self.beta), start, size, nudged, record, asymmetry_at=start
         )
-        free_populations = [p.name for p in net.spec.free]
-        lam = difference(
-            {name: below.activities[name] for name in free_populations},
-            {name: above.activities[name] for name in free_populations},
-            2.0 * self.beta,
-        )
-        mu = difference(below.states, above.states, 2.0 * self.beta)
+        lam, mu = finite_adjoint(net, above, below, 2.0 * self.beta)
         gradient = net.drive_vjp(start, lam, mu)
         evidence = Evidence(start, (above, below), net.to_numpy(net.cost(start, y)), size, rounding(net, start))
         return in_spec_order(net, gradient, net.cost_gradient(start, y)), evidence

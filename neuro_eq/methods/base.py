@@ -17,6 +17,7 @@ from neuro_eq.errors import SpecError
 from neuro_eq.frozen import Frozen
 from neuro_eq.solvers import Relaxation
 from neuro_eq.spec import Network
+from neuro_eq.synapses import SymmetricSynapse
 
 
 def _moves(beta: float) -> float:
@@ -34,6 +35,9 @@ Nudge = Annotated[float, AfterValidator(_moves)]
 NEAR_ROUNDING = 1e3
 """A first tolerance below so many machine epsilons may be out of reach, so the size of the potentials is asked for."""
 
+YARDSTICK = Relaxation(eta=1e-12, max_steps=5000)
+"""How the free phase of an exact method settles: a thousand times below the 1e-9 to which exact methods agree."""
+
 UNSETTLED = 1e-2
 """A sample whose residual exceeds this fraction of the nudge's size is not settled enough to trust its gradient."""
 
@@ -49,6 +53,8 @@ class Evidence:
         nudge_size: ``(batch,)`` ``r₀ = |β|·RMS(∂C/∂a)`` over free units; of ``∂C/∂a`` itself where nothing is nudged.
         rounding: ``(batch,)`` ``10·eps·RMS(u)``: a residual below it is noise.
         adjoint_residual: ``(batch,)`` relative residual of the adjoint equation, for methods that solve it.
+        adjoint_steps: ``(batch,)`` steps that the adjoint took, for methods that relax it.
+        adjoint_status: ``(batch,)`` codes of :class:`~neuro_eq.equilibrium.Status`, how it ended, for the same.
     """
 
     free: Equilibrium
@@ -57,6 +63,8 @@ class Evidence:
     nudge_size: np.ndarray
     rounding: np.ndarray
     adjoint_residual: np.ndarray | None = None
+    adjoint_steps: np.ndarray | None = None
+    adjoint_status: np.ndarray | None = None
 
     @property
     def residual(self) -> np.ndarray:
@@ -136,6 +144,16 @@ class GradientMethod(Frozen):
     ) -> tuple[Gradient, Evidence]: ...
 
 
+def refuse_without_energy(spec: Network) -> None:
+    """Raise where a synapse has no energy, for methods that contrast energies."""
+    for i, synapse in enumerate(spec.synapses):
+        if not isinstance(synapse, SymmetricSynapse):
+            raise SpecError(
+                f'"{synapse.name}" is directed and has no energy to contrast; use AsymEP, or a symmetric synapse',
+                f"synapses[{i}]",
+            )
+
+
 def settle_free(
     net: Engine, x: Any, y: Array, how: Relaxation, beta: float, record: Observer | None
 ) -> tuple[Equilibrium, np.ndarray]:
@@ -180,7 +198,7 @@ def settle_nudged(
     net: Engine,
     x: Any,
     y: Array,
-    betas: tuple[float, ...],
+    betas: tuple[complex, ...],
     free: Equilibrium,
     size: np.ndarray,
     how: Relaxation,
@@ -208,7 +226,12 @@ def nudge_size(net: Engine, free: Equilibrium, y: Array, beta: float) -> np.ndar
 
 def tolerance(net: Engine, state: Equilibrium, size: np.ndarray, how: Relaxation) -> np.ndarray:
     """``max(eta·r₀, 10·eps·RMS(u))`` per sample: below the second term only rounding is left."""
-    return np.maximum(how.eta * size, rounding(net, state))
+    return tolerance_of(net, state.states, size, how)
+
+
+def tolerance_of(net: Engine, x: Mapping[str, Array], size: np.ndarray, how: Relaxation) -> np.ndarray:
+    """``max(eta·size, 10·eps·RMS(x))`` per sample, of anything that relaxes."""
+    return np.maximum(how.eta * size, 10.0 * net.epsilon * net.rms(x))
 
 
 def rounding(net: Engine, state: Equilibrium) -> np.ndarray:
@@ -227,3 +250,13 @@ def in_spec_order(net: Engine, *parts: Mapping[str, Array]) -> Gradient:
 def difference(above: Mapping[str, Array], below: Mapping[str, Array], width: float) -> dict[str, Array]:
     """``(above − below)/width``, entry by entry."""
     return {name: (above[name] - below[name]) / width for name in above}
+
+
+def finite_adjoint(
+    net: Engine, above: Equilibrium, below: Equilibrium, width: float
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """``λ = (a_below − a_above)/width`` and ``μ = (u_below − u_above)/width`` of the free populations."""
+    names = [p.name for p in net.spec.free]
+    lam = {name: (below.activities[name] - above.activities[name]) / width for name in names}
+    mu = {name: (below.states[name] - above.states[name]) / width for name in names}
+    return lam, mu

@@ -14,20 +14,19 @@ from typing import Any, ClassVar, Literal
 
 from neuro_eq.arrays import Array
 from neuro_eq.engine import Ability, Engine, Observer
-from neuro_eq.errors import SpecError
 from neuro_eq.methods.base import (
     Evidence,
     Gradient,
     GradientMethod,
     Nudge,
     in_spec_order,
+    refuse_without_energy,
     rounding,
     settle_free,
     settle_nudged,
 )
 from neuro_eq.solvers import Relaxation
 from neuro_eq.spec import Network
-from neuro_eq.synapses import SymmetricSynapse
 
 
 class EqProp(GradientMethod):
@@ -50,12 +49,7 @@ class EqProp(GradientMethod):
 
     def refuse(self, spec: Network) -> None:
         super().refuse(spec)
-        for i, synapse in enumerate(spec.synapses):
-            if not isinstance(synapse, SymmetricSynapse):
-                raise SpecError(
-                    f'"{synapse.name}" is directed and has no energy to contrast; use AsymEP, or a symmetric synapse',
-                    f"synapses[{i}]",
-                )
+        refuse_without_energy(spec)
 
     def _gradient(
         self, net: Engine, x: Any, y: Array, free: Relaxation, nudged: Relaxation, record: Observer | None

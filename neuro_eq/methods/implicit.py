@@ -19,7 +19,7 @@ from neuro_eq.arrays import Array
 from neuro_eq.engine import Ability, Engine, Observer
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import TrainingError
-from neuro_eq.methods.base import Evidence, Gradient, GradientMethod, in_spec_order, rounding, settle_free
+from neuro_eq.methods.base import YARDSTICK, Evidence, Gradient, GradientMethod, in_spec_order, rounding, settle_free
 from neuro_eq.solvers import Relaxation
 
 
@@ -37,8 +37,7 @@ class ImplicitDifferentiation(GradientMethod):
     max_iterations: int = Field(default=2000, ge=1)
 
     needs: ClassVar[tuple[Ability, ...]] = (Ability.LINEAR_RESPONSE,)
-    settles: ClassVar[Relaxation] = Relaxation(eta=1e-9, max_steps=5000)
-    """It is asked for as the yardstick: settled far below any nudge, as far as the precision goes."""
+    settles: ClassVar[Relaxation] = YARDSTICK
 
     def _gradient(
         self, net: Engine, x: Any, y: Array, free: Relaxation, nudged: Relaxation, record: Observer | None

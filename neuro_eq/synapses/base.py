@@ -39,6 +39,11 @@ class Synapse(Frozen):
         return self.populations
 
     @property
+    def analytic(self) -> bool:
+        """Whether its energy continues to complex activities, as the holomorphic gradient needs."""
+        return True
+
+    @property
     @abstractmethod
     def default_name(self) -> str:
         """The name that a network gives it where the user gave none."""
