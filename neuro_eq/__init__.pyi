@@ -3,7 +3,10 @@ from . import costs as costs
 from . import datasets as datasets
 from . import models as models
 from . import synapses as synapses
+from .budget import NormBudget as NormBudget
 from .compiler import compile as compile  # noqa: A004
+from .contraction import Lipschitz as Lipschitz
+from .contraction import lipschitz as lipschitz
 from .engine import Ability as Ability
 from .engine import Engine as Engine
 from .equilibrium import Equilibrium as Equilibrium

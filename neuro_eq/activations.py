@@ -41,6 +41,10 @@ class Activation(Frozen):
         """Start values of ρ's parameters, float64."""
         return {}
 
+    def slope_sup(self, theta: Parameters) -> float:
+        """``sup ‖ρ'(u)‖₂`` over the potentials, with these parameters."""
+        return self.slope_bound
+
     @abstractmethod
     def lagrangian(self, u: Units, theta: Parameters) -> Samples:
         """``L(u)``, summed over the units of each sample."""

@@ -9,7 +9,6 @@ The adjoint equation is solved by GMRES on the whole batch (its matrix is block-
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -21,6 +20,7 @@ from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import TrainingError
 from neuro_eq.methods.base import YARDSTICK, Evidence, Gradient, GradientMethod, in_spec_order, rounding, settle_free
 from neuro_eq.solvers import Relaxation
+from neuro_eq.vectors import Vectors
 
 
 class ImplicitDifferentiation(GradientMethod):
@@ -56,21 +56,14 @@ class ImplicitDifferentiation(GradientMethod):
         """``μ`` and the relative residual per sample."""
         from scipy.sparse.linalg import LinearOperator, gmres
 
-        names = [p.name for p in net.spec.free]
-        shapes = {p.name: p.shape for p in net.spec.free}
         batch = state.batch
+        vectors = Vectors(net)
 
         def join(values: dict[str, Array]) -> np.ndarray:
-            rows = [np.asarray(net.to_numpy(values[name]), dtype=np.float64).reshape(batch, -1) for name in names]
-            return np.concatenate(rows, axis=1).ravel()
+            return vectors.join(values).ravel()
 
         def split(vector: np.ndarray) -> dict[str, Array]:
-            rows = vector.reshape(batch, -1)
-            ends = np.cumsum([math.prod(shapes[name]) for name in names])[:-1]
-            parts = np.split(rows, ends, axis=1)
-            return {
-                name: net.asarray(part.reshape(batch, *shapes[name])) for name, part in zip(names, parts, strict=True)
-            }
+            return vectors.split(vector.reshape(batch, -1))
 
         def apply(vector: np.ndarray) -> np.ndarray:
             mu = split(vector)

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from neuro_eq.arrays import Activities, Array, Parameters, Samples, Shape
+from neuro_eq.errors import SpecError
 from neuro_eq.frozen import Frozen
 
 
@@ -91,6 +92,18 @@ class Synapse(Frozen):
     @abstractmethod
     def transposed(self, a: Activities, lam: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
         """``Dᵀ λ`` onto ``onto``, at the activities ``a``."""
+
+    def response_bound(self, theta: Parameters) -> dict[tuple[str, str], float]:
+        """``{(post, pre): sup ‖∂drive_post/∂a_pre‖₂}`` over all activities; a pair that is not named does not respond.
+
+        Raises:
+            SpecError: there is no such bound.
+        """
+        raise SpecError(f'"{self.name}" of kind "{self.kind}" has no bound on its response, so no budget can hold it')
+
+    def scaled(self, theta: Parameters, factor: float) -> dict[str, Array]:
+        """Parameters whose :meth:`response_bound` is at most ``factor`` times as large, ``0 < factor < 1``."""
+        return {name: factor * value for name, value in theta.items()}
 
     @abstractmethod
     def drive_vjp(self, a: Activities, lam: Activities, theta: Parameters) -> dict[str, Array]:

@@ -45,6 +45,9 @@ class Bias(SymmetricSynapse):
     def response(self, a: Activities, delta: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
         return {}
 
+    def response_bound(self, theta: Parameters) -> dict[tuple[str, str], float]:
+        return {}
+
     def gradient(self, a: Activities, theta: Parameters) -> dict[str, Array]:
         post = a[self.target]
         return {"bias": -array_namespace(post).mean(post, axis=0)}
