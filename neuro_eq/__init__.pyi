@@ -2,6 +2,7 @@ from . import activations as activations
 from . import costs as costs
 from . import datasets as datasets
 from . import models as models
+from . import schedules as schedules
 from . import synapses as synapses
 from .budget import NormBudget as NormBudget
 from .compiler import compile as compile  # noqa: A004

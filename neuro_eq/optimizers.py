@@ -1,17 +1,31 @@
-"""Optimisers: frozen settings, and a state that the caller keeps.  They see arrays, not networks."""
+r"""Optimisers: frozen settings, and a state that the caller keeps.  They see arrays, not networks.
+
+A step is elementwise, so it is taken in blocks that stay in a CPU's cache with all their intermediate results: every
+parameter, gradient and moment is then read from memory once and written once.  Each result has the precision of its
+parameter.
+"""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from array_api_compat import array_namespace
-from pydantic import Field
+import numpy as np
+from array_api_compat import array_namespace, device
+from jaxtyping import Inexact
+from pydantic import Field, model_validator
 
 from neuro_eq.arrays import Array, Parameters
+from neuro_eq.errors import SpecError
 from neuro_eq.frozen import Frozen
+
+BLOCK = 32768
+"""Numbers in a block: a few of them in float64 fill half of a common second-level cache."""
+
+Block = Inexact[Array, " block"]
 
 
 @dataclass(frozen=True)
@@ -23,45 +37,104 @@ class OptimizerState:
 
 
 class Optimizer(Frozen):
-    """Base of the optimisers."""
+    """Base of the optimisers: ``θ ← (1 − lr·weight_decay) θ − lr·move``.
+
+    Args:
+        lr: the learning rate.
+        weight_decay: of weights, decoupled from the gradient (Loshchilov and Hutter, 2019): it acts on parameters of
+            two axes or more, so that biases, gains and the like are left alone; so is a ``bias`` of any shape.
+    """
 
     kind: str
     lr: float = Field(gt=0.0)
+    weight_decay: float = Field(default=0.0, ge=0.0)
+
+    @property
+    @abstractmethod
+    def moments(self) -> tuple[str, ...]:
+        """Names of what it remembers of each parameter."""
+
+    @abstractmethod
+    def _move(self, g: Block, moments: tuple[Block, ...], steps: int) -> tuple[Block, tuple[Block, ...]]:
+        """The move for the learning rate 1 in step ``steps``, in an array of its own, and the new moments."""
 
     def start(self, parameters: Parameters) -> OptimizerState:
         """The state before the first step."""
-        return OptimizerState(0, {})
+        moments = {
+            moment: {name: array_namespace(value).zeros_like(value) for name, value in parameters.items()}
+            for moment in self.moments
+        }
+        return OptimizerState(0, moments)
 
-    @abstractmethod
     def step(
         self, parameters: Parameters, gradient: Parameters, state: OptimizerState, scale: float = 1.0
     ) -> tuple[dict[str, Array], OptimizerState]:
-        """New parameters and new state; the arguments stay as they are.
+        """New parameters and new state, in arrays of their own; the arguments stay as they are.
 
         Args:
             scale: factor on the learning rate, from a schedule.
         """
+        rate, steps = float(scale) * self.lr, state.steps + 1
+        stepped: dict[str, Array] = {}
+        moments: dict[str, dict[str, Array]] = {moment: {} for moment in self.moments}
+        for name, theta in parameters.items():
+            xp = array_namespace(theta)
+            decay = rate * self.weight_decay if _is_weight(name, theta) else 0.0
+            old = [xp.reshape(theta, (-1,)), xp.reshape(gradient[name], (-1,))]
+            old += [xp.reshape(state.moments[moment][name], (-1,)) for moment in self.moments]
+            new = [xp.empty(old[0].shape, dtype=theta.dtype, device=device(theta)) for _ in (name, *self.moments)]
+            for part in _blocks(theta):
+                value, g, *remembered = (array[part] for array in old)
+                move, after = self._move(g, tuple(remembered), steps)
+                move *= -rate
+                move += value
+                if decay:
+                    move -= decay * value
+                for array, result in zip(new, (move, *after), strict=True):
+                    array[part] = result
+            stepped[name] = xp.reshape(new[0], theta.shape)
+            for moment, array in zip(self.moments, new[1:], strict=True):
+                moments[moment][name] = xp.reshape(array, theta.shape)
+        return stepped, OptimizerState(steps, moments)
 
 
 class SGD(Optimizer):
-    """``θ ← θ − lr·g``."""
+    """Gradient descent; with momentum ``v ← momentum·v + g`` the move is v, or ``g + momentum·v`` if ``nesterov``."""
 
     kind: Literal["sgd"] = "sgd"
+    momentum: float = Field(default=0.0, ge=0.0, lt=1.0)
+    nesterov: bool = False
 
     def __init__(self, lr: float = 0.1, **data: Any) -> None:
         super().__init__(lr=lr, **data)
 
-    def step(
-        self, parameters: Parameters, gradient: Parameters, state: OptimizerState, scale: float = 1.0
-    ) -> tuple[dict[str, Array], OptimizerState]:
-        stepped = {name: value - scale * self.lr * gradient[name] for name, value in parameters.items()}
-        return stepped, OptimizerState(state.steps + 1, {})
+    @model_validator(mode="after")
+    def _nesterov_looks_along_a_momentum(self) -> SGD:
+        if self.nesterov and self.momentum == 0.0:
+            raise SpecError("needs a momentum above 0", "nesterov")
+        return self
+
+    @property
+    def moments(self) -> tuple[str, ...]:
+        return ("velocity",) if self.momentum else ()
+
+    def _move(self, g: Block, moments: tuple[Block, ...], steps: int) -> tuple[Block, tuple[Block, ...]]:
+        if not moments:
+            return 1.0 * g, ()
+        velocity = self.momentum * moments[0]
+        velocity += g
+        if not self.nesterov:
+            return 1.0 * velocity, (velocity,)
+        move = self.momentum * velocity
+        move += g
+        return move, (velocity,)
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba, 2015) with bias correction.
+    """Adam (Kingma and Ba, 2015) with bias correction; with a weight decay it is AdamW.
 
-    ``m ← β₁m + (1−β₁)g``, ``v ← β₂v + (1−β₂)g²``, ``θ ← θ − lr·m̂/(√v̂ + ε)``.
+    ``m ← β₁m + (1−β₁)g``, ``v ← β₂v + (1−β₂)g²``, and the move is ``m̂/(√v̂ + ε)``.  What is kept are the sums
+    ``first = m/(1−β₁)`` and ``second = v/(1−β₂)``, which take fewer operations; the factors go into the step.
     """
 
     kind: Literal["adam"] = "adam"
@@ -69,62 +142,36 @@ class Adam(Optimizer):
     beta2: float = Field(default=0.999, ge=0.0, lt=1.0)
     epsilon: float = Field(default=1e-8, gt=0.0)
 
+    moments: ClassVar[tuple[str, ...]] = ("first", "second")
+
     def __init__(self, lr: float = 1e-3, **data: Any) -> None:
         super().__init__(lr=lr, **data)
 
-    def start(self, parameters: Parameters) -> OptimizerState:
-        def zeros() -> dict[str, Array]:
-            return {name: array_namespace(value).zeros_like(value) for name, value in parameters.items()}
-
-        return OptimizerState(0, {"first": zeros(), "second": zeros()})
-
-    def step(
-        self, parameters: Parameters, gradient: Parameters, state: OptimizerState, scale: float = 1.0
-    ) -> tuple[dict[str, Array], OptimizerState]:
-        t = state.steps + 1
-        stepped: dict[str, Array] = {}
-        first: dict[str, Array] = {}
-        second: dict[str, Array] = {}
-        for name, value in parameters.items():
-            g = gradient[name]
-            first[name] = self.beta1 * state.moments["first"][name] + (1.0 - self.beta1) * g
-            second[name] = self.beta2 * state.moments["second"][name] + (1.0 - self.beta2) * g * g
-            m = first[name] / (1.0 - self.beta1**t)
-            v = second[name] / (1.0 - self.beta2**t)
-            stepped[name] = value - scale * self.lr * m / (array_namespace(v).sqrt(v) + self.epsilon)
-        return stepped, OptimizerState(t, {"first": first, "second": second})
+    def _move(self, g: Block, moments: tuple[Block, ...], steps: int) -> tuple[Block, tuple[Block, ...]]:
+        first = self.beta1 * moments[0]
+        first += g
+        second = g * g
+        second += self.beta2 * moments[1]
+        # m̂/(√v̂ + ε) with m̂ = first·(1−β₁)/(1−β₁ᵗ) and √v̂ = √second/root.
+        root = math.sqrt((1.0 - self.beta2**steps) / (1.0 - self.beta2))
+        move = array_namespace(g).sqrt(second)
+        move += self.epsilon * root
+        move = first / move
+        move *= root * (1.0 - self.beta1) / (1.0 - self.beta1**steps)
+        return move, (first, second)
 
 
-class Schedule(Frozen):
-    """How the learning rate changes over a run."""
-
-    kind: str
-
-    @abstractmethod
-    def scale(self, progress: float) -> float:
-        """The factor on the learning rate when this fraction of all steps, in [0, 1), has been taken."""
+def _is_weight(name: str, theta: Array) -> bool:
+    return theta.ndim >= 2 and name.rpartition(".")[2] != "bias"
 
 
-class Constant(Schedule):
-    """The learning rate stays as it is."""
+def _blocks(theta: Array) -> Iterator[slice]:
+    """Slices over the numbers of an array; other arrays than NumPy's are taken whole, as their devices like it."""
+    size = math.prod(theta.shape)
+    width = BLOCK if isinstance(theta, np.ndarray) else max(size, 1)
+    for first in range(0, size, width):
+        yield slice(first, first + width)
 
-    kind: Literal["constant"] = "constant"
-
-    def scale(self, progress: float) -> float:
-        return 1.0
-
-
-class Cosine(Schedule):
-    """``½(1 + cos πt)``: from the full learning rate down to zero (Loshchilov and Hutter, 2017)."""
-
-    kind: Literal["cosine"] = "cosine"
-
-    def scale(self, progress: float) -> float:
-        return 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-SCHEDULES: dict[str, type[Schedule]] = {"constant": Constant, "cosine": Cosine}
-"""The schedules that a configuration can name."""
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}
 """The optimisers that a configuration can name."""

@@ -24,7 +24,8 @@ from neuro_eq.figures import draw_run
 from neuro_eq.frozen import Frozen, parse_kind
 from neuro_eq.methods import METHODS, GradientMethod
 from neuro_eq.models import layered_hopfield, looped_mlp
-from neuro_eq.optimizers import OPTIMIZERS, SCHEDULES, Adam, Cosine, Optimizer, Schedule
+from neuro_eq.optimizers import OPTIMIZERS, Adam, Optimizer
+from neuro_eq.schedules import SCHEDULES, Cosine, Schedule
 from neuro_eq.solvers import Relaxation
 from neuro_eq.spec import Network
 from neuro_eq.specfile import read_toml, to_toml, write_text

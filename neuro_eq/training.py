@@ -16,7 +16,8 @@ from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Status
 from neuro_eq.errors import DataError, TrainingError
 from neuro_eq.methods import EqProp, Evidence, GradientMethod
-from neuro_eq.optimizers import Adam, Constant, Optimizer, Schedule
+from neuro_eq.optimizers import Adam, Optimizer
+from neuro_eq.schedules import Constant, Schedule
 from neuro_eq.solvers import Relaxation
 from neuro_eq.trajectory import Recorder
 
