@@ -1,15 +1,15 @@
 r"""Optimisers: frozen settings, and a state that the caller keeps.  They see arrays, not networks.
 
-A step is elementwise, so it is taken in blocks that stay in a CPU's cache with all their intermediate results: every
-parameter, gradient and moment is then read from memory once and written once.  Each result has the precision of its
-parameter.
+A step is elementwise, so it is taken in blocks that stay in a CPU's cache: every parameter, gradient and moment is
+read from memory once, every result is written once, and nothing else is allocated.  Each result has the precision of
+its parameter.
 """
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -55,8 +55,8 @@ class Optimizer(Frozen):
         """Names of what it remembers of each parameter."""
 
     @abstractmethod
-    def _move(self, g: Block, moments: tuple[Block, ...], steps: int) -> tuple[Block, tuple[Block, ...]]:
-        """The move for the learning rate 1 in step ``steps``, in an array of its own, and the new moments."""
+    def _move(self, g: Block, old: Sequence[Block], new: Sequence[Block], move: Block, rate: float, steps: int) -> None:
+        """Write the new moments into ``new``, and ``rate`` times the move of step ``steps`` into ``move``."""
 
     def start(self, parameters: Parameters) -> OptimizerState:
         """The state before the first step."""
@@ -84,14 +84,14 @@ class Optimizer(Frozen):
             old += [xp.reshape(state.moments[moment][name], (-1,)) for moment in self.moments]
             new = [xp.empty(old[0].shape, dtype=theta.dtype, device=device(theta)) for _ in (name, *self.moments)]
             for part in _blocks(theta):
-                value, g, *remembered = (array[part] for array in old)
-                move, after = self._move(g, tuple(remembered), steps)
-                move *= -rate
+                value, g, *before = (array[part] for array in old)
+                move, *after = (array[part] for array in new)
+                if g.dtype != theta.dtype:
+                    g = xp.astype(g, theta.dtype)
+                self._move(g, before, after, move, -rate, steps)
                 move += value
                 if decay:
                     move -= decay * value
-                for array, result in zip(new, (move, *after), strict=True):
-                    array[part] = result
             stepped[name] = xp.reshape(new[0], theta.shape)
             for moment, array in zip(self.moments, new[1:], strict=True):
                 moments[moment][name] = xp.reshape(array, theta.shape)
@@ -118,16 +118,20 @@ class SGD(Optimizer):
     def moments(self) -> tuple[str, ...]:
         return ("velocity",) if self.momentum else ()
 
-    def _move(self, g: Block, moments: tuple[Block, ...], steps: int) -> tuple[Block, tuple[Block, ...]]:
-        if not moments:
-            return 1.0 * g, ()
-        velocity = self.momentum * moments[0]
+    def _move(self, g: Block, old: Sequence[Block], new: Sequence[Block], move: Block, rate: float, steps: int) -> None:
+        xp = array_namespace(g)
+        if not new:
+            xp.multiply(g, rate, out=move)
+            return
+        velocity = new[0]
+        xp.multiply(old[0], self.momentum, out=velocity)
         velocity += g
-        if not self.nesterov:
-            return 1.0 * velocity, (velocity,)
-        move = self.momentum * velocity
-        move += g
-        return move, (velocity,)
+        if self.nesterov:
+            xp.multiply(velocity, self.momentum, out=move)
+            move += g
+            move *= rate
+        else:
+            xp.multiply(velocity, rate, out=move)
 
 
 class Adam(Optimizer):
@@ -147,18 +151,20 @@ class Adam(Optimizer):
     def __init__(self, lr: float = 1e-3, **data: Any) -> None:
         super().__init__(lr=lr, **data)
 
-    def _move(self, g: Block, moments: tuple[Block, ...], steps: int) -> tuple[Block, tuple[Block, ...]]:
-        first = self.beta1 * moments[0]
+    def _move(self, g: Block, old: Sequence[Block], new: Sequence[Block], move: Block, rate: float, steps: int) -> None:
+        xp = array_namespace(g)
+        first, second = new
+        xp.multiply(old[0], self.beta1, out=first)
         first += g
-        second = g * g
-        second += self.beta2 * moments[1]
+        xp.multiply(old[1], self.beta2, out=second)
+        xp.multiply(g, g, out=move)
+        second += move
         # m̂/(√v̂ + ε) with m̂ = first·(1−β₁)/(1−β₁ᵗ) and √v̂ = √second/root.
         root = math.sqrt((1.0 - self.beta2**steps) / (1.0 - self.beta2))
-        move = array_namespace(g).sqrt(second)
+        xp.sqrt(second, out=move)
         move += self.epsilon * root
-        move = first / move
-        move *= root * (1.0 - self.beta1) / (1.0 - self.beta1**steps)
-        return move, (first, second)
+        xp.divide(first, move, out=move)
+        move *= rate * root * (1.0 - self.beta1) / (1.0 - self.beta1**steps)
 
 
 def _is_weight(name: str, theta: Array) -> bool:
