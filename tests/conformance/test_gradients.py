@@ -70,6 +70,47 @@ def test_asymep(backend, oracle, contracting, network, samples, compare):
     compare.gradients(found, net, wanted, reference, backend.agreement, BETA)
 
 
+@pytest.mark.parametrize("phases", ["centered", "one-sided"])
+def test_vector_field(backend, oracle, contracting, network, samples, compare, phases):
+    method = ne.VectorField(BETA, phases)
+    unsupported(backend, method)
+    data = samples(network, 6, 33)
+    net, found, evidence, reference, wanted, _ = on_both(
+        backend, oracle, network, contracting(network, 15), method, data
+    )
+    compare.gradients(found, net, wanted, reference, backend.agreement, BETA)
+    assert [phase.beta for phase in evidence.nudged] == ([BETA, -BETA] if phases == "centered" else [BETA])
+
+
+def test_dyadic(backend, oracle, contracting, network, samples, compare):
+    """On a schedule that leaves the error states on their way, so that the walk is compared and not its end only."""
+    method = ne.DyadicEP()
+    unsupported(backend, method)
+    data = samples(network, 6, 34)
+    for steps in (3, 50):
+        how = ne.Relaxation(solver=COMPARED.solver, tol=None, max_steps=steps)
+        net, reference = backend.compile(network, contracting(network, 16)), oracle(network, contracting(network, 16))
+        found, evidence = method.gradient(net, data.x, data.y, free=COMPARED, nudged=how)
+        wanted, _ = method.gradient(reference, data.x, data.y, free=COMPARED, nudged=how)
+        compare.gradients(found, net, wanted, reference, backend.agreement)
+        np.testing.assert_array_equal(evidence.adjoint_steps, steps)
+        np.testing.assert_array_equal(evidence.adjoint_status, ne.Status.MAX_STEPS)
+
+
+def test_dyadic_is_implicit_differentiation(backend, contracting, truth, network, samples, compare):
+    """Both are exact at the free state, whatever the network: they differ by what both adjoints leave."""
+    method = ne.DyadicEP()
+    unsupported(backend, method)
+    parameters = contracting(network, 17)
+    data = samples(network, 6, 35)
+    net = backend.compile(network, parameters)
+    found, evidence = method.gradient(net, data.x, data.y)
+    assert np.all(evidence.adjoint_status == ne.Status.CONVERGED)
+    assert evidence.unsettled == 0
+    within = 1e-9 if backend.dtype == "float64" else backend.agreement.gradient_at(1.0)
+    assert compare.relative(compare.numbers(net, found), truth(network, parameters, data)) <= within
+
+
 def test_implicit_differentiation(backend, oracle, contracting, network, samples, compare):
     method = ne.ImplicitDifferentiation()
     unsupported(backend, method)
@@ -89,7 +130,10 @@ def test_a_met_target_gives_no_gradient(backend, contracting, samples, compare):
     data = samples(spec, 3, 23)
     free = net.relax(data.x, solver=SETTLED.solver, tol=None, max_steps=SETTLED.max_steps)
     met = net.to_numpy(net.output(free))
-    for method in (ne.EqProp(BETA), ne.EqProp(BETA, "one-sided"), ne.AsymEP(BETA)):
+    methods = [ne.EqProp(BETA), ne.EqProp(BETA, "one-sided"), ne.AsymEP(BETA), ne.VectorField(BETA), ne.DyadicEP()]
+    for method in methods:
+        if any(not backend.can(need) for need in method.needs):
+            continue
         found, _ = method.gradient(net, data.x, met, free=SETTLED)
         for value in compare.numbers(net, found).values():
             assert np.max(np.abs(value)) <= backend.agreement.gradient_at(BETA)
@@ -152,6 +196,42 @@ def test_eqprop_becomes_exact(backend, named, contracting, truth, samples, compa
         assert small[0] <= 1e-5
 
 
+@pytest.mark.parametrize("name", SMOOTH_SYMMETRIC)
+@pytest.mark.parametrize(("phases", "expected"), [("centered", 2), ("one-sided", 1)])
+def test_the_vector_field_becomes_exact_where_everything_is_symmetric(
+    backend, named, contracting, truth, samples, compare, name, phases, expected
+):
+    spec = named(name)
+    parameters = contracting(spec, 18)
+    data = samples(spec, 6, 36)
+    exact = truth(spec, parameters, data)
+    net = backend.compile(spec, parameters)
+    if backend.dtype == "float32":
+        error = errors(net, lambda beta: ne.VectorField(beta, phases), [0.1, 0.025], data, exact, compare)
+        assert error[1] <= error[0] / 2 + backend.agreement.gradient_at(0.025)
+        return
+    # One-sided, the second order is next to the first: it is small against it a few octaves further down.
+    betas = np.array([0.1, 0.05, 0.025, 0.0125]) / (1 if phases == "centered" else 8)
+    error = errors(net, lambda beta: ne.VectorField(beta, phases), betas, data, exact, compare)
+    assert abs(order(betas, error) - expected) <= 0.2, error
+
+
+@pytest.mark.parametrize("name", SMOOTH_SYMMETRIC)
+def test_holomorphic_falls_with_the_power_that_is_chosen(backend, named, contracting, truth, samples, compare, name):
+    unsupported(backend, ne.HolomorphicEP())
+    spec = named(name)
+    parameters = contracting(spec, 19)
+    data = samples(spec, 6, 37)
+    exact = truth(spec, parameters, data)
+    net = backend.compile(spec, parameters)
+    for points in (2, 3, 4, 6):
+        # Rounding leaves 2⁻⁵³ of a few units over β; the radii keep every error a hundred times above.
+        betas = [0.2, 0.14, 0.1] if points > 4 else [0.1, 0.05, 0.025]
+        error = errors(net, lambda beta, points=points: ne.HolomorphicEP(beta, points), betas, data, exact, compare)
+        assert abs(order(betas, error) - points) <= 0.1 * points, (points, error)
+    assert errors(net, lambda beta: ne.HolomorphicEP(beta, 4), [0.01], data, exact, compare)[0] <= 1e-7
+
+
 @pytest.mark.parametrize("name", SMOOTH_DIRECTED)
 def test_asymep_becomes_exact(backend, named, contracting, truth, samples, compare, name):
     unsupported(backend, ne.AsymEP())
@@ -188,22 +268,10 @@ def test_without_its_correction_asymep_is_biased(backend, contracting, truth, sa
         return compare.cosine({name: found[name] for name in inside}, truly)
 
     corrected = cosine(ne.AsymEP(beta).gradient(net, data.x, data.y, free=SETTLED)[0])
-    plain = cosine(vector_field(net, data, beta))
+    plain = cosine(ne.VectorField(beta).gradient(net, data.x, data.y, free=SETTLED)[0])
     # A relative error ε costs at most ε²/2 of a cosine.
     assert corrected >= 1 - 1e-4
     assert plain < 0.97
-
-
-def vector_field(net, data, beta):
-    """As AsymEP, but nudged without the correction (Dᵀ − D)(a − a*)."""
-    how = {"solver": SETTLED.solver, "tol": None, "max_steps": SETTLED.max_steps}
-    free = net.relax(data.x, **how)
-    above, below = net.relax(data.x, target=data.y, beta=(beta, -beta), start=free, **how)
-    names = [p.name for p in net.spec.free]
-    lam = {name: (below.activities[name] - above.activities[name]) / (2 * beta) for name in names}
-    mu = {name: (below.states[name] - above.states[name]) / (2 * beta) for name in names}
-    gradient = {**net.drive_vjp(free, lam, mu), **net.cost_gradient(free, data.y)}
-    return {name: gradient[name] for name in net.spec.parameter_shapes}
 
 
 # -- identities -----------------------------------------------------------------------------------------------------
@@ -218,6 +286,32 @@ def test_asymep_is_eqprop_where_everything_is_symmetric(backend, contracting, sy
     for one, other in zip(plain.nudged, corrected.nudged, strict=True):
         for name in one.states:
             np.testing.assert_array_equal(net.to_numpy(one.states[name]), net.to_numpy(other.states[name]))
+
+
+def test_asymep_is_the_vector_field_where_everything_is_symmetric(
+    backend, contracting, symmetric_network, samples, compare
+):
+    """Nothing is left to correct, to the last bit."""
+    spec = symmetric_network
+    net = backend.compile(spec, contracting(spec, 20))
+    data = samples(spec, 5, 38)
+    plain = compare.numbers(net, ne.VectorField(BETA).gradient(net, data.x, data.y, free=COMPARED)[0])
+    corrected = compare.numbers(net, ne.AsymEP(BETA).gradient(net, data.x, data.y, free=COMPARED)[0])
+    for name, value in plain.items():
+        np.testing.assert_array_equal(corrected[name], value)
+
+
+def test_two_holomorphic_points_are_the_centered_difference(backend, contracting, symmetric_network, samples, compare):
+    method = ne.HolomorphicEP(BETA, 2)
+    unsupported(backend, method)
+    spec = ne.models.layered_hopfield([4, 5, 3])
+    net = backend.compile(spec, contracting(spec, 21))
+    data = samples(spec, 5, 39)
+    found, _ = method.gradient(net, data.x, data.y, free=COMPARED)
+    wanted, _ = ne.EqProp(BETA).gradient(net, data.x, data.y, free=COMPARED)
+    for name, value in wanted.items():
+        assert not np.iscomplexobj(found[name])
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=64 * backend.epsilon / BETA)
 
 
 def test_a_symmetric_pair_of_directed_synapses_needs_no_correction(backend, oracle, contracting, samples, compare):

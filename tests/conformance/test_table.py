@@ -29,6 +29,9 @@ METHODS = {
     "EqProp, one-sided": ne.EqProp(BETA, "one-sided"),
     "EqProp, centered": ne.EqProp(BETA),
     "AsymEP": ne.AsymEP(BETA),
+    "VectorField": ne.VectorField(BETA),
+    "DyadicEP": ne.DyadicEP(),
+    "HolomorphicEP, 4 points": ne.HolomorphicEP(BETA, 4),
     "ImplicitDifferentiation": ne.ImplicitDifferentiation(),
 }
 MEASURED = re.compile(r"(?<=\| )(?:0|\d\.\de[+-]\d+)(?= \|)")
