@@ -7,11 +7,13 @@ A gain that differs from unit to unit would make ``ρ'`` non-symmetric; put it i
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import ClassVar, Literal
 
 import numpy as np
 from array_api_compat import array_namespace
+from pydantic import Field
 
 from neuro_eq.arrays import Array, Parameters, Samples, Shape, Units, is_complex, sum_units
 from neuro_eq.frozen import Frozen
@@ -22,9 +24,10 @@ LOG_2 = float(np.log(2.0))
 class Activation(Frozen):
     """One activation function; subclass it, give it a ``kind``, and a network can use it.
 
-    ``slope_bound`` is ``sup ‖ρ'(u)‖₂``.  ``analytic`` says whether ρ continues to complex arguments, which the
-    holomorphic gradient needs.  ``elementwise`` says whether ρ acts on each unit by itself.  ``piecewise_linear``
-    says whether :meth:`under_nudge` has a closed form.
+    ``slope_bound`` is ``sup ‖ρ'(u)‖₂`` over potentials and parameters; :meth:`slope_sup` knows the parameters.
+    ``analytic`` says whether ρ continues to complex arguments, which the holomorphic gradient needs.
+    ``elementwise`` says whether ρ acts on each unit by itself, ``piecewise_linear`` whether :meth:`under_nudge` has a
+    closed form.
     """
 
     kind: str
@@ -40,6 +43,10 @@ class Activation(Frozen):
     def initial(self, shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """Start values of ρ's parameters, float64."""
         return {}
+
+    def project(self, theta: Parameters) -> dict[str, Array]:
+        """The nearest admissible parameters: those with which the Lagrangian is convex."""
+        return dict(theta)
 
     def slope_sup(self, theta: Parameters) -> float:
         """``sup ‖ρ'(u)‖₂`` over the potentials, with these parameters."""
@@ -188,10 +195,7 @@ class Softmax(Activation):
     slope_bound: ClassVar[float] = 0.5
 
     def lagrangian(self, u: Units, theta: Parameters) -> Samples:
-        xp = array_namespace(u)
-        top = xp.max(u, axis=-1, keepdims=True)
-        total = xp.log(xp.sum(xp.exp(u - top), axis=-1, keepdims=True))
-        return sum_units(top + total)
+        return sum_units(logsumexp(u))
 
     def activity(self, u: Units, theta: Parameters) -> Units:
         return softmax(u)
@@ -202,19 +206,102 @@ class Softmax(Activation):
         return a * (v - xp.sum(a * v, axis=-1, keepdims=True))
 
 
+class LayerNorm(Activation):
+    """``L = D·γ·σ + ⟨δ, u⟩`` along the last axis of length D, ``σ = √(var(u) + ε)``; ``ρ(u) = γ·z + δ``.
+
+    ``z = (u − mean u)/σ``.  The gain γ ≥ 0 is one number and the offset δ a vector, both shared by all rows of the
+    last axis.  The slope ``ρ' = (γ/σ)·(1 − 11ᵀ/D − z zᵀ/D)`` is symmetric, and as ``‖z‖² < D`` it lies between 0 and
+    γ/σ.  A row of small variance is therefore amplified by up to γ/√ε: ε is a limit of the gain, not only a guard
+    against a division by zero; 1e-5, usual in feed-forward networks, allows 316.
+
+    Args:
+        epsilon: ε.
+        gain: γ at the start; δ starts at 0.
+    """
+
+    kind: Literal["layer_norm"] = "layer_norm"
+    epsilon: float = Field(default=1.0, gt=0.0, le=1e100)
+    gain: float = Field(default=1.0, ge=0.0, le=1e100)
+    elementwise: ClassVar[bool] = False
+    slope_bound: ClassVar[float] = math.inf
+
+    def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
+        return {"gamma": (), "delta": (shape[-1],)}
+
+    def initial(self, shape: Shape, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        return {"gamma": np.array(self.gain), "delta": np.zeros(shape[-1])}
+
+    def project(self, theta: Parameters) -> dict[str, Array]:
+        gamma = theta["gamma"]
+        xp = array_namespace(gamma)
+        return {**theta, "gamma": xp.where(gamma > 0, gamma, xp.zeros_like(gamma))}
+
+    def slope_sup(self, theta: Parameters) -> float:
+        return float(theta["gamma"]) / math.sqrt(self.epsilon)
+
+    def lagrangian(self, u: Units, theta: Parameters) -> Samples:
+        _, sigma = self._normal(u)
+        return sum_units(u.shape[-1] * theta["gamma"] * sigma) + sum_units(theta["delta"] * u)
+
+    def activity(self, u: Units, theta: Parameters) -> Units:
+        z, _ = self._normal(u)
+        return theta["gamma"] * z + theta["delta"]
+
+    def slope(self, u: Units, v: Units, theta: Parameters) -> Units:
+        xp = array_namespace(u)
+        z, sigma = self._normal(u)
+        away = v - xp.mean(v, axis=-1, keepdims=True) - z * xp.mean(z * v, axis=-1, keepdims=True)
+        return theta["gamma"] / sigma * away
+
+    def lagrangian_gradient(self, u: Units, theta: Parameters) -> dict[str, Array]:
+        xp = array_namespace(u)
+        _, sigma = self._normal(u)
+        return {"gamma": u.shape[-1] * xp.sum(sigma) / u.shape[0], "delta": _rows(u)}
+
+    def activity_vjp(self, u: Units, mu: Units, theta: Parameters) -> dict[str, Array]:
+        z, _ = self._normal(u)
+        return {"gamma": array_namespace(u).sum(mu * z) / u.shape[0], "delta": _rows(mu)}
+
+    def _normal(self, u: Units) -> tuple[Units, Units]:
+        """``z`` and ``σ``, the latter with a last axis of length one; no conjugation, so both stay holomorphic."""
+        xp = array_namespace(u)
+        centered = u - xp.mean(u, axis=-1, keepdims=True)
+        sigma = xp.sqrt(xp.mean(centered * centered, axis=-1, keepdims=True) + self.epsilon)
+        return centered / sigma, sigma
+
+
+def _rows(x: Units) -> Array:
+    """Sum over the rows of the last axis, mean over the batch."""
+    return array_namespace(x).sum(x, axis=tuple(range(x.ndim - 1))) / x.shape[0]
+
+
+def logsumexp(u: Units) -> Units:
+    """``log Σ e^u`` along the last axis, which keeps length one.
+
+    The largest *real* part is subtracted and added again: nothing overflows, and it stays holomorphic.
+    """
+    xp = array_namespace(u)
+    top = _largest_real_part(u)
+    return top + xp.log(xp.sum(xp.exp(u - top), axis=-1, keepdims=True))
+
+
 def softmax(u: Units) -> Units:
     """Softmax along the last axis.  The largest *real* part is subtracted, which keeps it holomorphic."""
     xp = array_namespace(u)
-    real = xp.real(u) if is_complex(u) else u
-    weight = xp.exp(u - xp.max(real, axis=-1, keepdims=True))
+    weight = xp.exp(u - _largest_real_part(u))
     return weight / xp.sum(weight, axis=-1, keepdims=True)
 
 
 def log_softmax(u: Units) -> Units:
     """``log softmax(u)`` along the last axis, without overflow."""
     xp = array_namespace(u)
-    shifted = u - xp.max(u, axis=-1, keepdims=True)
+    shifted = u - _largest_real_part(u)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
+
+
+def _largest_real_part(u: Units) -> Units:
+    xp = array_namespace(u)
+    return xp.max(xp.real(u) if is_complex(u) else u, axis=-1, keepdims=True)
 
 
 ACTIVATIONS: dict[str, type[Activation]] = {
@@ -224,5 +311,6 @@ ACTIVATIONS: dict[str, type[Activation]] = {
     "sigmoid": Sigmoid,
     "tanh": Tanh,
     "softmax": Softmax,
+    "layer_norm": LayerNorm,
 }
 """The activations a spec can name."""

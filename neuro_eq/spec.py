@@ -249,11 +249,15 @@ class Network(Frozen):
         return values
 
     def project(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """The nearest admissible parameters: each synapse's own projection, the rest unchanged."""
+        """The nearest admissible parameters: each synapse's and each activation's own projection."""
         projected = dict(parameters)
         for synapse in self.synapses:
             own = {name: parameters[f"{synapse.name}.{name}"] for name in synapse.parameter_shapes(self.shapes)}
             projected.update({f"{synapse.name}.{name}": value for name, value in synapse.project(own).items()})
+        for population in self.free:
+            rho = population.activation
+            own = {name: parameters[f"{population.name}.{name}"] for name in rho.parameter_shapes(population.shape)}
+            projected.update({f"{population.name}.{name}": value for name, value in rho.project(own).items()})
         return projected
 
 

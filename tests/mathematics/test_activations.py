@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neuro_eq.activations import ACTIVATIONS, log_softmax
+from neuro_eq.activations import ACTIVATIONS, LayerNorm, log_softmax, logsumexp
 
 SHAPES = [(5,), (2, 3), (1,)]
 STEP = 1e-5
@@ -60,16 +60,18 @@ def test_slope_is_the_derivative_and_symmetric(rho, shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_slope_is_between_zero_and_its_bound(rho, shape):
-    """The Lagrangian is convex, and ``slope_bound`` bounds ``‖ρ'‖₂``."""
+    """The Lagrangian is convex, and ``slope_sup`` bounds ``‖ρ'‖₂``."""
     for seed in range(20):
         u, theta = potentials(shape, seed), parameters(rho, shape)
         v = np.random.default_rng(seed + 100).normal(size=u.shape)
         quadratic = np.sum((v * rho.slope(u, v, theta)).reshape(4, -1), axis=1)
         size = np.sum((v * v).reshape(4, -1), axis=1)
+        bound = rho.slope_sup(theta)
+        assert bound <= rho.slope_bound
         assert np.all(quadratic >= -1e-13)
-        assert np.all(quadratic <= rho.slope_bound * size * (1 + 1e-12))
+        assert np.all(quadratic <= bound * size * (1 + 1e-12))
         largest = np.linalg.norm(rho.slope(u, v, theta).reshape(4, -1), axis=1)
-        assert np.all(largest <= rho.slope_bound * np.sqrt(size) * (1 + 1e-12))
+        assert np.all(largest <= bound * np.sqrt(size) * (1 + 1e-12))
 
 
 @pytest.mark.parametrize("shape", [(5,), (2, 3)])
@@ -126,6 +128,45 @@ def test_parameters_of_rho(rho):
         np.testing.assert_allclose(np.sum(activity[name] * direction), pulled, rtol=0, atol=CENTRAL * 10)
 
 
+def test_projection_keeps_the_lagrangian_convex(rho):
+    """Whatever an optimiser proposes, what is kept is admissible: it is projected to itself, and ``ρ'`` is positive."""
+    shape = (2, 3)
+    rng = np.random.default_rng(4)
+    proposed = {name: rng.normal(size=size) - 1.0 for name, size in rho.parameter_shapes(shape).items()}
+    kept = rho.project(proposed)
+    assert kept.keys() == proposed.keys()
+    for name, value in rho.project(kept).items():
+        np.testing.assert_array_equal(value, kept[name])
+    u, v = potentials(shape), rng.normal(size=(4, *shape))
+    assert np.sum(v * rho.slope(u, v, kept)) >= 0.0
+
+
+def test_layer_norm_of_two_rows_by_hand():
+    """``σ² = var + ε`` of each row by itself, one γ and one δ for both."""
+    rho = LayerNorm(epsilon=0.25)
+    theta = {"gamma": np.array(2.0), "delta": np.array([0.5, -1.0, 3.0])}
+    u = np.array([[[1.0, 2.0, 3.0], [-1.0, -1.0, 5.0]]])
+    sigma = np.sqrt([2 / 3 + 0.25, 8.0 + 0.25])
+    wanted = [2.0 * np.array([-1.0, 0.0, 1.0]) / sigma[0], 2.0 * np.array([-2.0, -2.0, 4.0]) / sigma[1]]
+    np.testing.assert_allclose(rho.activity(u, theta), [np.array(wanted) + theta["delta"]], rtol=1e-15)
+    offset = (0.5 - 2.0 + 9.0) + (-0.5 + 1.0 + 15.0)
+    np.testing.assert_allclose(rho.lagrangian(u, theta), [3 * 2.0 * np.sum(sigma) + offset], rtol=1e-15)
+
+
+def test_layer_norm_reaches_its_slope_where_the_variance_vanishes():
+    """``γ/√ε`` is a supremum that is taken: at a row of equal potentials, in any direction of mean zero."""
+    rho = LayerNorm(epsilon=0.01)
+    theta = {"gamma": np.array(0.3), "delta": np.zeros(4)}
+    v = np.array([[1.0, -1.0, 2.0, -2.0]])
+    np.testing.assert_allclose(rho.slope(np.full((1, 4), 7.0), v, theta), 3.0 * v, rtol=1e-12)
+    assert rho.slope_sup(theta) == pytest.approx(3.0, rel=1e-15)
+
+
+def test_layer_norm_of_one_unit_is_its_offset():
+    theta = {"gamma": np.array(2.0), "delta": np.array([0.25])}
+    np.testing.assert_array_equal(LayerNorm().activity(np.array([[5.0], [-3.0]]), theta), [[0.25], [0.25]])
+
+
 def test_values_by_hand():
     """Against the formulas of the design, at one potential."""
     u = np.array([[0.25]])
@@ -148,3 +189,10 @@ def test_values_by_hand():
 def test_log_softmax_does_not_overflow():
     u = np.array([[1e4, 0.0, -1e4]])
     np.testing.assert_array_equal(log_softmax(u), [[0.0, -1e4, -2e4]])
+
+
+def test_logsumexp_continues_and_does_not_overflow():
+    u = np.array([[1e4, 1e4, -1e4], [0.1, 0.2, -0.3]])
+    np.testing.assert_allclose(logsumexp(u)[:, 0], [1e4 + np.log(2.0), np.log(np.sum(np.exp(u[1])))], rtol=1e-15)
+    turned = np.array([[0.1 + 0.2j, -0.3j, 0.4]])
+    np.testing.assert_allclose(np.exp(logsumexp(turned)), np.sum(np.exp(turned), axis=1, keepdims=True), rtol=1e-14)
