@@ -152,7 +152,7 @@ class HardSigmoid(Activation):
 
 
 class Sigmoid(Activation):
-    """``L = softplus(u)``, ``ρ(u) = 1/(1 + e^{−u})``, computed as ``½(1 + tanh(u/2))``, which cannot overflow."""
+    """``L = softplus(u)``, ``ρ(u) = 1/(1 + e^{−u})``."""
 
     kind: Literal["sigmoid"] = "sigmoid"
     slope_bound: ClassVar[float] = 0.25
@@ -162,7 +162,7 @@ class Sigmoid(Activation):
         return sum_units(xp.where(u > 0, u, xp.zeros_like(u)) + xp.log1p(xp.exp(-xp.abs(u))))
 
     def activity(self, u: Units, theta: Parameters) -> Units:
-        return 0.5 * (1.0 + array_namespace(u).tanh(0.5 * u))
+        return sigmoid(u)
 
     def slope(self, u: Units, v: Units, theta: Parameters) -> Units:
         a = self.activity(u, theta)
@@ -273,6 +273,11 @@ class LayerNorm(Activation):
 def _rows(x: Units) -> Array:
     """Sum over the rows of the last axis, mean over the batch."""
     return array_namespace(x).sum(x, axis=tuple(range(x.ndim - 1))) / x.shape[0]
+
+
+def sigmoid(u: Units) -> Units:
+    """``1/(1 + e^{−u})``, computed as ``½(1 + tanh(u/2))``, which cannot overflow."""
+    return 0.5 * (1.0 + array_namespace(u).tanh(0.5 * u))
 
 
 def logsumexp(u: Units) -> Units:

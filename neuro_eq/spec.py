@@ -167,7 +167,7 @@ class Network(Frozen):
         for field, population in synapse.population_fields().items():
             if population not in known:
                 raise _unknown_population(population, known, f"{place}.{field}")
-        if all(self.population(name).clamped for name in synapse.driven):
+        if all(self.population(name).clamped for name in synapse.moved):
             raise SpecError(f'"{synapse.name}" drives only clamped populations, so it does nothing', place)
         problem = synapse.shape_problem(self.shapes)
         if problem is not None:

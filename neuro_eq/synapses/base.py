@@ -45,6 +45,11 @@ class Synapse(Frozen):
         return True
 
     @property
+    def moved(self) -> tuple[str, ...]:
+        """The populations whose steps it changes: those that it drives, or that it only holds back."""
+        return self.driven
+
+    @property
     @abstractmethod
     def default_name(self) -> str:
         """The name that a network gives it where the user gave none."""

@@ -7,11 +7,21 @@ import itertools
 import numpy as np
 import pytest
 
-from neuro_eq.synapses import SYNAPSES, SymmetricSynapse
+from neuro_eq.synapses import (
+    SYNAPSES,
+    DirectedDense,
+    GatedDense,
+    History,
+    HopfieldMemory,
+    StepGate,
+    SymmetricSynapse,
+)
 
 SHAPES = {"p": (2, 3), "q": (4,), "r": (2, 3)}
+REQUIRED = {"hopfield_memory": {"patterns": 3}}
+"""Fields beside the ends that a kind cannot do without."""
 STEP = 1e-5
-"""Central differences of functions that are at most cubic: rounding ``2⁻⁵³·100/h`` and truncation below ``100 h²``."""
+"""Central differences: rounding ``2⁻⁵³·100/h``, and third derivatives of order 100 make a truncation below ``100 h²``."""
 CENTRAL = 1e-8
 BATCH = 4
 
@@ -24,7 +34,7 @@ def instances():
         assert ends, f'"{kind}" has neither a source nor a target: say here how its populations are named'
         accepted = 0
         for chosen in itertools.product(SHAPES, repeat=len(ends)):
-            synapse = cls(**dict(zip(ends, chosen, strict=True)))
+            synapse = cls(**dict(zip(ends, chosen, strict=True)), **REQUIRED.get(kind, {}))
             if synapse.shape_problem(SHAPES) is None:
                 made[f"{kind}-{'-'.join(chosen)}"] = synapse
                 accepted += 1
@@ -83,9 +93,8 @@ def test_projection_is_a_projection(synapse):
 
 def test_drive_is_minus_the_gradient_of_the_energy(symmetric):
     a, theta, rng = at(symmetric)
-    assert set(symmetric.driven) == set(symmetric.populations)
     drive = symmetric.drive(a, theta, symmetric.populations)
-    assert set(drive) == set(symmetric.populations)
+    assert set(drive) == set(symmetric.driven)
     for _ in range(3):
         v = direction(a, rng)
         change = (symmetric.energy(along(a, STEP, v), theta) - symmetric.energy(along(a, -STEP, v), theta)) / (2 * STEP)
@@ -191,3 +200,116 @@ def test_sources_are_what_the_drive_depends_on(synapse):
         before, after = synapse.drive(a, theta, synapse.driven), synapse.drive(moved, theta, synapse.driven)
         for one in before:
             np.testing.assert_array_equal(before[one], after[one])
+
+
+# -- each kind's own claims -------------------------------------------------------------------------------------------
+
+
+def test_a_memory_by_hand():
+    """Two patterns and one unit: ``p`` is a sigmoid of the difference of the scores."""
+    memory = HopfieldMemory(target="p", patterns=2, gamma=0.7, inverse_temperature=1.5)
+    theta, a = {"patterns": np.array([[2.0], [-1.0]])}, {"p": np.array([[0.4]])}
+    scores = 1.5 * np.array([0.8, -0.4])
+    p = 1 / (1 + np.exp(scores[1] - scores[0]))
+    np.testing.assert_allclose(memory.energy(a, theta), [-0.7 / 1.5 * np.log(np.sum(np.exp(scores)))], rtol=1e-15)
+    np.testing.assert_allclose(memory.drive(a, theta, ["p"])["p"], [[0.7 * (2.0 * p - (1 - p))]], rtol=1e-15)
+    response = memory.response(a, {"p": np.array([[1.0]])}, theta, ["p"])["p"]
+    np.testing.assert_allclose(response, [[0.7 * 1.5 * p * (1 - p) * 9.0]], rtol=1e-15)
+
+
+def test_a_sharp_memory_recalls_the_nearest_pattern():
+    memory = HopfieldMemory(target="p", patterns=3, gamma=1.0, inverse_temperature=200.0)
+    xi = np.eye(6)[:3]
+    cue = xi[[1]] + 0.3 * np.random.default_rng(0).uniform(size=(1, 6))
+    # Scores differ by at least 200·0.7, so the others weigh less than e⁻¹⁴⁰.
+    found = memory.drive({"p": cue}, {"patterns": xi}, ["p"])["p"]
+    np.testing.assert_allclose(found, xi[[1]], rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_a_memorys_response_is_a_covariance_within_its_bound(scale):
+    """Positive, so the energy is concave, and at most ``γ b d²/4``, which two patterns with equal scores reach."""
+    memory = HopfieldMemory(target="p", patterns=4, gamma=0.7, inverse_temperature=1.5)
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        theta = {"patterns": rng.normal(size=(4, 6))}
+        a, v = ({"p": size * rng.normal(size=(BATCH, 6))} for size in (scale, 1.0))
+        response = memory.response(a, v, theta, ["p"])
+        assert np.all(inner(v, response) >= -1e-13)
+        bound = memory.response_sup(theta) * np.sqrt(inner(v, v))
+        assert np.all(np.sqrt(inner(response, response)) <= bound * (1 + 1e-12))
+    pair = HopfieldMemory(target="p", patterns=2, gamma=0.7, inverse_temperature=1.5)
+    theta = {"patterns": np.array([[1.0, 2.0], [-1.0, 0.0]])}
+    along_it = {"p": np.array([[1.0, 1.0]])}
+    reached = pair.response({"p": np.zeros((1, 2))}, along_it, theta, ["p"])["p"]
+    np.testing.assert_allclose(reached, pair.response_sup(theta) * along_it["p"], rtol=1e-15)
+
+
+def test_start_patterns_have_norm_one():
+    xi = HopfieldMemory(target="p", patterns=500).initial({"p": (20, 20)}, np.random.default_rng(0))["patterns"]
+    # Of 400 squares of a uniform variable each, so a norm is off by 2 %, and their mean by far less.
+    np.testing.assert_allclose(np.mean(np.linalg.norm(xi, axis=1)), 1.0, rtol=0.01)
+
+
+def test_what_a_history_recalls():
+    history = History(target="p", coupling=0.5, buffer_size=3, decay=0.5)
+    past = [np.array([[1.0]]), np.array([[10.0]]), np.array([[100.0]])]
+    np.testing.assert_allclose(history.recall(past), [[0.5 * (4 * 1.0 + 2 * 10.0 + 100.0) / 7]], rtol=1e-15)
+
+
+@pytest.mark.parametrize("buffer_size", [1, 2, 5, 40])
+@pytest.mark.parametrize("decay", [0.1, 0.9, 1.0])
+def test_a_history_of_nothing_new_is_its_static_drive(buffer_size, decay):
+    history = History(target="p", coupling=-0.3, buffer_size=buffer_size, decay=decay)
+    a = np.random.default_rng(1).normal(size=(BATCH, 4))
+    # The weights sum to one up to one rounding each.
+    np.testing.assert_allclose(
+        history.recall([a] * buffer_size), history.drive({"p": a}, {}, ["p"])["p"], rtol=2.0**-52 * (buffer_size + 2)
+    )
+    assert all(
+        later == pytest.approx(decay * sooner, rel=1e-14) for sooner, later in itertools.pairwise(history.weights)
+    )
+
+
+def test_a_step_gate_has_no_part_in_the_energy():
+    gate = StepGate(source="q", target="p")
+    a, theta, rng = at(gate)
+    np.testing.assert_array_equal(gate.energy(a, theta), np.zeros(BATCH))
+    assert gate.drive(a, theta, ["p", "q"]) == {}
+    for found in (gate.gradient(a, theta), gate.drive_vjp(a, direction(a, rng), theta)):
+        assert found.keys() == theta.keys()
+        assert not any(np.any(value) for value in found.values())
+
+
+def test_the_rate_of_a_step_gate_by_hand():
+    gate = StepGate(source="q", target="p")
+    shapes = {"p": (1, 2), "q": (2,)}
+    theta = {"weight": np.array([[1.0, 0.0], [2.0, -1.0]]), "bias": np.array([0.5, 0.0])}
+    rate = gate.rate({"q": np.array([[0.25, 3.0]]), "p": np.zeros((1, 1, 2))}, theta)
+    np.testing.assert_allclose(rate, [[[1 / (1 + np.exp(-0.75)), 1 / (1 + np.exp(2.5))]]], rtol=1e-15)
+    mostly_open = gate.rate(
+        {"q": np.zeros((1, 2)), "p": np.zeros((1, 1, 2))}, gate.initial(shapes, np.random.default_rng(0))
+    )
+    np.testing.assert_allclose(mostly_open, np.full((1, 1, 2), 1 / (1 + np.exp(-2.0))), rtol=1e-15)
+
+
+def test_a_gated_synapse_by_hand():
+    synapse = GatedDense(source="q", target="p")
+    theta = {
+        "weight": np.array([[1.0, 2.0]]), "gate_weight": np.array([[-1.0, 0.5]]), "gate_bias": np.array([0.25]),
+    }  # fmt: skip
+    a = {"q": np.array([[3.0, -1.0]]), "p": np.zeros((1, 1))}
+    np.testing.assert_allclose(synapse.drive(a, theta, ["p"])["p"], [[1.0 / (1 + np.exp(3.25))]], rtol=1e-15)
+
+
+def test_an_open_gate_is_a_directed_dense_synapse():
+    synapse, plain = GatedDense(source="q", target="p"), DirectedDense(source="q", target="p")
+    a, theta, rng = at(synapse)
+    # σ(60) differs from one by e⁻⁶⁰: nothing, in float64.
+    theta = {**theta, "gate_bias": np.full_like(theta["gate_bias"], 60.0), "gate_weight": 0.0 * theta["gate_weight"]}
+    v = direction(a, rng)
+    for ask in ("response", "transposed"):
+        found, wanted = (getattr(one, ask)(a, v, theta, ["p", "q"]) for one in (synapse, plain))
+        assert found.keys() == wanted.keys()
+        for name, value in wanted.items():
+            np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-14)
