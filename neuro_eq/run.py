@@ -23,7 +23,7 @@ from neuro_eq.errors import FileError, SpecError
 from neuro_eq.figures import draw_run
 from neuro_eq.frozen import Frozen, parse_kind
 from neuro_eq.methods import METHODS, GradientMethod
-from neuro_eq.models import layered_hopfield, looped_mlp
+from neuro_eq.models import MODELS, layered_hopfield
 from neuro_eq.optimizers import OPTIMIZERS, Adam, Optimizer
 from neuro_eq.schedules import SCHEDULES, Cosine, Schedule
 from neuro_eq.solvers import Relaxation
@@ -122,11 +122,11 @@ def load_config(path: str | Path) -> RunConfig:
 
 def default_network(model: str, data: Data, hidden: tuple[int, ...]) -> Network:
     """The network that a run trains when the user brings none."""
-    if model == "looped_mlp":
-        if len(hidden) != 1:
-            raise SpecError(f"looped_mlp has one hidden population, found {list(hidden)}", "hidden")
-        return looped_mlp(data.features, hidden[0], data.outputs)
-    return layered_hopfield([data.features, *hidden, data.outputs], "hard_sigmoid", gain=0.5)
+    if model == "layered_hopfield":
+        return layered_hopfield([data.features, *hidden, data.outputs], "hard_sigmoid", gain=0.5)
+    if len(hidden) != 1:
+        raise SpecError(f"{model} has one hidden population, found {list(hidden)}", "hidden")
+    return MODELS[model](data.features, hidden[0], data.outputs)
 
 
 def execute(

@@ -46,7 +46,12 @@ def run(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="layered_hopfield or looped_mlp.", show_default="layered_hopfield"),
+        typer.Option(
+            "--model",
+            "-m",
+            help="layered_hopfield, looped_mlp, toroidal_mlp, modern_hopfield_mlp or gated_mlp.",
+            show_default="layered_hopfield",
+        ),
     ] = None,
     spec: Annotated[
         Path | None, typer.Option("--spec", help="A network of your own, as TOML; instead of --model.")

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from neuro_eq.models.gated_mlp import gated_mlp
 from neuro_eq.models.layered_hopfield import layered_hopfield
 from neuro_eq.models.looped_mlp import looped_mlp
+from neuro_eq.models.modern_hopfield_mlp import modern_hopfield_mlp
+from neuro_eq.models.toroidal_mlp import toroidal_mlp
 from neuro_eq.spec import Network
 
-MODELS: dict[str, Callable[..., Network]] = {"layered_hopfield": layered_hopfield, "looped_mlp": looped_mlp}
+MODELS: dict[str, Callable[..., Network]] = {
+    "layered_hopfield": layered_hopfield,
+    "looped_mlp": looped_mlp,
+    "toroidal_mlp": toroidal_mlp,
+    "modern_hopfield_mlp": modern_hopfield_mlp,
+    "gated_mlp": gated_mlp,
+}
 """The models that the command line knows by name."""
 
-__all__ = ["MODELS", "layered_hopfield", "looped_mlp"]
+__all__ = ["MODELS", "gated_mlp", "layered_hopfield", "looped_mlp", "modern_hopfield_mlp", "toroidal_mlp"]

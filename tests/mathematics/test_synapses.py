@@ -21,7 +21,7 @@ SHAPES = {"p": (2, 3), "q": (4,), "r": (2, 3)}
 REQUIRED = {"hopfield_memory": {"patterns": 3}}
 """Fields beside the ends that a kind cannot do without."""
 STEP = 1e-5
-"""Central differences: rounding ``2⁻⁵³·100/h``, and third derivatives of order 100 make a truncation below ``100 h²``."""
+"""Central differences: rounding ``2⁻⁵³·100/h``; third derivatives of order 100 make a truncation below ``100 h²``."""
 CENTRAL = 1e-8
 BATCH = 4
 
