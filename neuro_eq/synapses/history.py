@@ -68,6 +68,9 @@ class History(SymmetricSynapse):
     def response(self, a: Activities, delta: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
         return self.drive(delta, theta, onto)
 
+    def response_bound(self, theta: Parameters) -> dict[tuple[str, str], float]:
+        return {(self.target, self.target): abs(self.coupling)}
+
     def gradient(self, a: Activities, theta: Parameters) -> dict[str, Array]:
         return {}
 

@@ -57,14 +57,19 @@ class HopfieldMemory(SymmetricSynapse):
         bound = self.gain * math.sqrt(3.0 / shape[1])
         return {"patterns": rng.uniform(-bound, bound, shape)}
 
-    def response_sup(self, theta: Parameters) -> float:
-        """An upper bound of ``sup ‖D‖₂`` over all activities, ``γ b d²/4``, d the largest distance of two patterns."""
+    def response_bound(self, theta: Parameters) -> dict[tuple[str, str], float]:
+        """``γ b d²/4``, d the largest distance of two patterns; two patterns with equal scores reach it."""
         xp = array_namespace(theta["patterns"])
-        xi = theta["patterns"]
-        gram = xi @ xp.matrix_transpose(xi)
-        norms = xp.sum(xi * xi, axis=1)
-        furthest = float(xp.max(norms[:, None] + norms[None, :] - 2.0 * gram))
-        return 0.25 * self.gamma * self.inverse_temperature * max(furthest, 0.0)
+        xi = xp.astype(theta["patterns"], xp.float64)
+        squares = xp.sum(xi * xi, axis=1)
+        # The largest one is not a difference of nearly equal numbers, so this form loses nothing.
+        distances = squares[:, None] + squares[None, :] - 2.0 * (xi @ xp.matrix_transpose(xi))
+        furthest = max(0.0, float(xp.max(distances)))
+        return {(self.target, self.target): 0.25 * self.gamma * self.inverse_temperature * furthest}
+
+    def scaled(self, theta: Parameters, factor: float) -> dict[str, Array]:
+        """The bound is quadratic in the patterns."""
+        return {"patterns": math.sqrt(factor) * theta["patterns"]}
 
     def energy(self, a: Activities, theta: Parameters) -> Samples:
         scores = self.inverse_temperature * self._match(a[self.target], theta)

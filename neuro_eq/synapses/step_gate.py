@@ -71,6 +71,9 @@ class StepGate(SymmetricSynapse, DenseBase):
     def response(self, a: Activities, delta: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
         return {}
 
+    def response_bound(self, theta: Parameters) -> dict[tuple[str, str], float]:
+        return {}
+
     def gradient(self, a: Activities, theta: Parameters) -> dict[str, Array]:
         return {name: array_namespace(value).zeros_like(value) for name, value in theta.items()}
 

@@ -236,13 +236,13 @@ def test_a_memorys_response_is_a_covariance_within_its_bound(scale):
         a, v = ({"p": size * rng.normal(size=(BATCH, 6))} for size in (scale, 1.0))
         response = memory.response(a, v, theta, ["p"])
         assert np.all(inner(v, response) >= -1e-13)
-        bound = memory.response_sup(theta) * np.sqrt(inner(v, v))
+        bound = memory.response_bound(theta)["p", "p"] * np.sqrt(inner(v, v))
         assert np.all(np.sqrt(inner(response, response)) <= bound * (1 + 1e-12))
     pair = HopfieldMemory(target="p", patterns=2, gamma=0.7, inverse_temperature=1.5)
     theta = {"patterns": np.array([[1.0, 2.0], [-1.0, 0.0]])}
     along_it = {"p": np.array([[1.0, 1.0]])}
     reached = pair.response({"p": np.zeros((1, 2))}, along_it, theta, ["p"])["p"]
-    np.testing.assert_allclose(reached, pair.response_sup(theta) * along_it["p"], rtol=1e-15)
+    np.testing.assert_allclose(reached, pair.response_bound(theta)["p", "p"] * along_it["p"], rtol=1e-15)
 
 
 def test_start_patterns_have_norm_one():

@@ -48,7 +48,8 @@ def test_the_good_one_is_good():
     assert spec.cost.name == "squared_error"
 
 
-ACTIVATIONS = "identity, relu, hard_sigmoid, sigmoid, tanh, softmax"
+ACTIVATIONS = "identity, relu, hard_sigmoid, sigmoid, tanh, softmax, layer_norm"
+SYNAPSES = "dense, directed_dense, bias, hopfield_memory, history, step_gate, gated_dense"
 
 WRONG = [
     # unknown names, with the nearest known one
@@ -91,7 +92,7 @@ WRONG = [
     (changed("synapses", 0, "source", to=...), "synapses[0].source: required, but not given"),
     (
         changed("synapses", 0, "kind", to=...),
-        "synapses[0].kind: required, but not given; known: dense, directed_dense, bias",
+        f"synapses[0].kind: required, but not given; known: {SYNAPSES}",
     ),
     (changed("cost", "population", to=...), "cost.population: required, but not given"),
     # values of the wrong kind
