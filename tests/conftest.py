@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ if os.environ.get(CHECK_SHAPES, "0") != "0":
 import neuro_eq as ne
 from neuro_eq.activations import ACTIVATIONS
 from neuro_eq.backend import backend
-from neuro_eq.synapses import Synapse
+from neuro_eq.synapses import SYNAPSES, Synapse
 
 settings.register_profile("default", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True, print_blob=True)
@@ -92,37 +92,50 @@ SHAPES = st.one_of(
 )
 
 
+BOUNDED = ("hard_sigmoid", "sigmoid", "tanh", "softmax")
+"""Activations between −1 and 1."""
+
+
 @st.composite
-def _networks(draw: st.DrawFn) -> ne.Network:
-    """Valid networks: 1–2 clamped and 1–4 free populations, any synapses between them, either cost."""
+def _networks(draw: st.DrawFn, synapse_kinds: Collection[str], activation_kinds: Collection[str]) -> ne.Network:
+    """Valid networks: 1–2 clamped and 1–4 free populations, any synapses between them, either cost.
+
+    What a gate listens to is bounded, as the response of a gated synapse grows with the activity that it multiplies.
+    """
     clamped = [ne.Population(name=f"x{i}", shape=draw(SHAPES), clamped=True) for i in range(draw(st.integers(1, 2)))]
     free = [
-        ne.Population(name=f"h{i}", shape=draw(SHAPES), activation=draw(st.sampled_from(sorted(ACTIVATIONS))))
+        ne.Population(name=f"h{i}", shape=draw(SHAPES), activation=draw(st.sampled_from(sorted(activation_kinds))))
         for i in range(draw(st.integers(1, 4)))
     ]
+    audible = [*clamped, *(p for p in free if p.activation.kind in BOUNDED)]
     synapses: list[Synapse] = []
 
-    def connect(kind: str, source: str, target: str) -> None:
-        make = ne.Dense if kind == "symmetric" else ne.DirectedDense
-        synapses.append(make(name=f"s{len(synapses)}", source=source, target=target))
+    def connect(kind: str, source: ne.Population, target: ne.Population) -> None:
+        make = {"symmetric": ne.Dense, "gated": ne.synapses.GatedDense}.get(kind, ne.DirectedDense)
+        synapses.append(make(name=f"s{len(synapses)}", source=source.name, target=target.name))
 
+    gated = ["gated"] if "gated_dense" in synapse_kinds else []
     for i, one in enumerate(free):
         for other in free[i:]:
-            for kind in draw(st.sets(st.sampled_from(["symmetric", "directed", "reversed"]))):
+            kinds = ["symmetric", "directed", "reversed", *(gated if one in audible else [])]
+            for kind in draw(st.sets(st.sampled_from(kinds))):
                 if kind == "reversed":
-                    connect("directed", other.name, one.name)
+                    connect("directed", other, one)
                 else:
-                    connect(kind, one.name, other.name)
+                    connect(kind, one, other)
     for population in free:
-        entry = draw(st.sampled_from(["none", "symmetric", "directed", "backwards"]))
-        source = draw(st.sampled_from(clamped)).name
+        entry = draw(st.sampled_from(["none", "symmetric", "directed", "backwards", *gated]))
+        source = draw(st.sampled_from(clamped))
         if entry == "backwards":
-            connect("symmetric", population.name, source)
+            connect("symmetric", population, source)
         elif entry != "none":
-            connect(entry, source, population.name)
+            connect(entry, source, population)
         driven = any(population.name in synapse.driven for synapse in synapses)
         if not driven or draw(st.booleans()):
             synapses.append(ne.synapses.Bias(target=population.name))
+        for kind in draw(st.sets(st.sampled_from(["hopfield_memory", "history", "step_gate"]))):
+            if kind in synapse_kinds:
+                synapses.append(_extra(draw, kind, population.name, audible))
     seen = draw(st.sampled_from(free)).name
     cost: Any = {"kind": "squared_error", "population": seen}
     if draw(st.booleans()):
@@ -130,42 +143,103 @@ def _networks(draw: st.DrawFn) -> ne.Network:
     return ne.Network(populations=(*clamped, *free), synapses=tuple(synapses), cost=cost)
 
 
+def _extra(draw: st.DrawFn, kind: str, target: str, audible: Sequence[ne.Population]) -> Synapse:
+    """A memory, a weak history or a gate of a population that has its drive already."""
+    if kind == "hopfield_memory":
+        return ne.synapses.HopfieldMemory(target=target, patterns=draw(st.integers(1, 4)))
+    if kind == "history":
+        coupling = draw(st.sampled_from([-0.05, 0.05]))
+        return ne.synapses.History(target=target, coupling=coupling, buffer_size=draw(st.integers(1, 6)))
+    return ne.synapses.StepGate(name=f"{target}_gate", source=draw(st.sampled_from(audible)).name, target=target)
+
+
 @pytest.fixture(scope="session")
 def networks() -> st.SearchStrategy[ne.Network]:
     """A strategy that draws valid networks."""
-    return _networks()
+    return _networks(SYNAPSES, ACTIVATIONS)
+
+
+@pytest.fixture(scope="session")
+def networks_of() -> Callable[..., st.SearchStrategy[ne.Network]]:
+    """``networks_of(synapse_kinds, activation_kinds)``: a strategy that keeps to these; None allows all."""
+
+    def strategy(
+        synapse_kinds: Collection[str] | None, activation_kinds: Collection[str] | None
+    ) -> st.SearchStrategy[ne.Network]:
+        return _networks(synapse_kinds or SYNAPSES, activation_kinds or ACTIVATIONS)
+
+    return strategy
+
+
+RATE = 0.64
+"""What a step may leave of an error at α = 0.9 and the joint norm 0.6, with which many tests count steps."""
+
+
+def norms(synapse: Synapse, theta: dict[str, np.ndarray], spec: ne.Network) -> dict[tuple[str, str], float]:
+    """``{(post, pre): bound}`` of ``‖∂drive_post/∂a_pre‖₂`` over the activities that a free population can have."""
+    if isinstance(synapse, (ne.Dense, ne.DirectedDense)):
+        size = float(np.linalg.norm(theta["weight"], 2))
+        onto = {(synapse.target, synapse.source): size}
+        return onto if isinstance(synapse, ne.DirectedDense) else {**onto, (synapse.source, synapse.target): size}
+    if isinstance(synapse, ne.synapses.GatedDense):
+        # D = diag(g) W + diag((W a) g (1 − g)) W_g with g < 1, g (1 − g) ≤ ¼ and |W a| ≤ ‖W‖₂ √n for |a| ≤ 1.
+        size, gate = (float(np.linalg.norm(theta[name], 2)) for name in ("weight", "gate_weight"))
+        reach = np.sqrt(spec.population(synapse.source).size)
+        return {(synapse.target, synapse.source): size * (1.0 + 0.25 * reach * gate)}
+    if isinstance(synapse, ne.synapses.HopfieldMemory):
+        xi = theta["patterns"]
+        furthest = max(float(np.sum((one - other) ** 2)) for one in xi for other in xi)
+        return {(synapse.target, synapse.target): 0.25 * synapse.gamma * synapse.inverse_temperature * furthest}
+    if isinstance(synapse, ne.synapses.History):
+        # What is k steps old was larger by RATE^−k: a delay costs as much as a larger coupling.
+        late = sum(w * RATE**-k for k, w in enumerate(synapse.weights))
+        return {(synapse.target, synapse.target): abs(synapse.coupling) * late}
+    return {}
 
 
 def contracting(spec: ne.Network, seed: int, norm: float = 0.6) -> dict[str, np.ndarray]:
     """Random parameters with which the network contracts, as numbers that float32 holds exactly.
 
-    The budget is joint: with ``N_ij`` the sum of the spectral norms of the synapses from the free population j onto
-    i, times ``sup‖ρ'_j‖``, the linear response has ``‖Dρ'‖₂ ≤ ‖N‖₂``, and all weights between free populations are
-    scaled so that this is at most ``norm``.  What comes from data and what leaves through the readout has norm 1.
+    The budget is joint: with ``N_ij`` the sum of the norms of the synapses from the free population j onto i, times
+    ``sup‖ρ'_j‖``, the linear response has ``‖Dρ'‖₂ ≤ ‖N‖₂``, and all weights between free populations are scaled so
+    that this is at most ``norm``.  What comes from data and what leaves through the readout has norm 1.  The gains
+    of layer norms are between ½ and 1, and gates on steps are open to 98 % or more.
     """
     rng = np.random.default_rng([seed, 7])
     free = {p.name: i for i, p in enumerate(spec.free)}
-    slopes = [p.activation.slope_bound for p in spec.free]
-    drawn = {name: rng.normal(size=shape) for name, shape in spec.parameter_shapes.items()}
-    drawn = spec.project(drawn)
-    budget = np.zeros((len(free), len(free)))
+    drawn = spec.project({name: rng.normal(size=shape) for name, shape in spec.parameter_shapes.items()})
+    for p in spec.free:
+        if p.activation.kind == "layer_norm":
+            drawn[f"{p.name}.gamma"] = np.array(rng.uniform(0.5, 1.0))
+    slopes = [
+        p.activation.slope_sup({name: drawn[f"{p.name}.{name}"] for name in p.activation.parameter_shapes(p.shape)})
+        for p in spec.free
+    ]
+    fixed, scaled = np.zeros((len(free), len(free))), np.zeros((len(free), len(free)))
     inside: list[str] = []
     for synapse in spec.synapses:
-        weight = f"{synapse.name}.weight"
-        if weight not in drawn:
-            continue
-        drawn[weight] /= np.linalg.norm(drawn[weight], 2)
-        if synapse.source in free and synapse.target in free:
-            inside.append(weight)
-            size = rng.uniform(0.2, 1.0)
-            drawn[weight] *= size
-            pre, post = free[synapse.source], free[synapse.target]
-            budget[post, pre] += size * slopes[pre]
-            if isinstance(synapse, ne.Dense) and pre != post:
-                budget[pre, post] += size * slopes[post]
-    total = np.linalg.norm(budget, 2)
-    for weight in inside:
-        drawn[weight] *= min(1.0, norm / total)
+        own = {name: f"{synapse.name}.{name}" for name in synapse.parameter_shapes(spec.shapes)}
+        matrix = own.get("patterns", own.get("weight"))
+        between = free.keys() >= {*synapse.sources} and not free.keys().isdisjoint(synapse.driven)
+        for name in (matrix, own.get("gate_weight")):
+            if name is not None:
+                drawn[name] /= np.linalg.norm(drawn[name], 2)
+        if isinstance(synapse, ne.synapses.StepGate):
+            # |b + W a| ≥ 6 − ½ − ½·√12, as what gates listen to has at most 12 units of order one.
+            drawn[own["weight"]] *= 0.5
+            drawn[own["bias"]] = 6.0 + rng.uniform(-0.5, 0.5, drawn[own["bias"]].shape)
+        elif between and matrix is not None:
+            inside.append(matrix)
+            drawn[matrix] *= rng.uniform(0.2, 1.0)
+        for (post, pre), size in norms(synapse, {name: drawn[key] for name, key in own.items()}, spec).items():
+            if post in free and pre in free:
+                budget = scaled if matrix in inside else fixed
+                budget[free[post], free[pre]] += size * slopes[free[pre]]
+    # Each norm is at most proportional to the matrix that is scaled: linear for most, quadratic for a memory.
+    factor = min(1.0, (norm - np.linalg.norm(fixed, 2)) / max(float(np.linalg.norm(scaled, 2)), 1e-300))
+    assert factor > 0, "what cannot be scaled exceeds the budget"
+    for matrix in inside:
+        drawn[matrix] *= factor
     if spec.cost is not None and f"{spec.cost.name}.weight" in drawn:
         drawn[f"{spec.cost.name}.weight"] /= np.linalg.norm(drawn[f"{spec.cost.name}.weight"], 2)
     return {name: np.float64(np.float32(value)) for name, value in drawn.items()}

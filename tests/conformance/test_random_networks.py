@@ -23,9 +23,13 @@ def examples(backend):
     return 4 if backend.name == "lava" else settings().max_examples
 
 
-def test_trajectories_fixed_points_and_gradients(backend, examples, oracle, contracting, networks, samples, compare):
+def test_trajectories_fixed_points_and_gradients(backend, examples, oracle, contracting, networks_of, samples, compare):
     @settings(max_examples=examples)
-    @given(networks, st.integers(0, 2**16), st.integers(1, 5))
+    @given(
+        networks_of(backend.engine.synapse_kinds, backend.engine.activation_kinds),
+        st.integers(0, 2**16),
+        st.integers(1, 5),
+    )
     def holds(spec, seed, batch):
         parameters = contracting(spec, seed)
         data = samples(spec, batch, seed)
