@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace
 from pydantic import Field
+from scipy.optimize import brentq
 
 from neuro_eq.arrays import Array, Parameters
 from neuro_eq.errors import SpecError
@@ -57,15 +58,37 @@ class NormBudget(Frozen):
             SpecError: as :meth:`value`.
         """
         inside = _inside(spec, parameters)
-        value = _value(spec, parameters, inside)
         projected = dict(parameters)
-        if value <= self.c:
+        if _value(spec, parameters, inside) <= self.c:
             return projected
-        for synapse in inside:
+        learned = {synapse: bounds for synapse, bounds in inside.items() if synapse.parameter_shapes(spec.shapes)}
+        factor = self._factor(spec, parameters, inside, learned)
+        for synapse in learned:
             own = _own(parameters, synapse.name)
-            factor = self.c / value * (1.0 - _rounding(spec, own))
-            projected.update({f"{synapse.name}.{name}": new for name, new in synapse.scaled(own, factor).items()})
+            scaled = synapse.scaled(own, factor * (1.0 - _rounding(spec, own)))
+            projected.update({f"{synapse.name}.{name}": new for name, new in scaled.items()})
         return projected
+
+    def _factor(
+        self,
+        spec: Network,
+        parameters: Parameters,
+        inside: Mapping[Synapse, Bounds],
+        learned: Mapping[Synapse, Bounds],
+    ) -> float:
+        """The ``s`` with ``‖F + s S‖₂ = c``: F the norms of the spec's own couplings, S of what is learned."""
+        moving = _norms(spec, parameters, learned)
+        fixed = _norms(spec, parameters, inside) - moving
+        if not fixed.any():
+            return self.c / float(np.linalg.norm(moving, 2))
+        rest = float(np.linalg.norm(fixed, 2))
+        if rest >= self.c:
+            raise SpecError(
+                f"couplings that are not learned use {rest:.3g} of the budget of {self.c:g}; lower them, or raise c"
+            )
+        # The norm of a matrix without negative entries rises with each of them.
+        factor = brentq(lambda s: float(np.linalg.norm(fixed + s * moving, 2)) - self.c, 0.0, 1.0, xtol=1e-15)
+        return float(factor) * (1.0 - 1e-13)  # the root is known to so much
 
 
 def _inside(spec: Network, parameters: Parameters) -> dict[Synapse, Bounds]:
@@ -89,6 +112,11 @@ def _inside(spec: Network, parameters: Parameters) -> dict[Synapse, Bounds]:
 
 def _value(spec: Network, parameters: Parameters, inside: Mapping[Synapse, Bounds]) -> float:
     """``‖N‖₂``."""
+    return float(np.linalg.norm(_norms(spec, parameters, inside), 2))
+
+
+def _norms(spec: Network, parameters: Parameters, inside: Mapping[Synapse, Bounds]) -> np.ndarray:
+    """``N`` of these synapses, ``(free, free)``."""
     place = {p.name: i for i, p in enumerate(spec.free)}
     norms = np.zeros((len(place), len(place)))
     for bounds in inside.values():
@@ -104,7 +132,7 @@ def _value(spec: Network, parameters: Parameters, inside: Mapping[Synapse, Bound
                 f"populations[{i}].activation",
             )
         norms[:, place[population.name]] *= slope
-    return float(np.linalg.norm(norms, 2))
+    return norms
 
 
 def _rounding(spec: Network, own: Parameters) -> float:
