@@ -19,7 +19,7 @@ from neuro_eq.engine import Ability, Engine
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import SpecError
 from neuro_eq.krylov import Each, Outermost, Rows, largest_modulus
-from neuro_eq.solvers import Picard
+from neuro_eq.solvers import Picard, Solver
 from neuro_eq.vectors import Vectors
 
 
@@ -52,7 +52,7 @@ def lipschitz(
     x: Any,
     *,
     state: Equilibrium | None = None,
-    solver: Picard = Picard(),
+    solver: Solver = Picard(),
     tol: float = 1e-6,
     max_steps: int = 500,
     rtol: float = 1e-8,
@@ -64,7 +64,7 @@ def lipschitz(
         net: a compiled network.
         x: data of the clamped populations, ``(batch, …)``.
         state: the state to look at; the free equilibrium of ``x`` when not given.
-        solver: its α is the step's, and it settles the network where no state is given.
+        solver: Picard; its α is the step's, and it settles the network where no state is given.
         tol, max_steps: how the network settles, as in ``relax``.
         rtol: relative accuracy, of engines in float32 at least 100 machine epsilons.
         max_iterations: the most products with ``Dρ'`` for each constant; ``batch · units`` numbers are kept for each.
