@@ -170,9 +170,11 @@ def _paced(*, symmetric: bool) -> ne.Network:
     ]
     synapses: list[make.Synapse] = [
         ne.Dense(source="image", target="tokens"),
+        ne.Dense(source="image", target="loop"),
         ne.Dense(source="tokens", target="narrow"),
         ne.Dense(source="narrow", target="loop"),
         ne.Dense(source="loop", target="answer"),
+        ne.Dense(source="tokens", target="answer", name="skip"),
         make.HopfieldMemory(target="tokens", patterns=5, inverse_temperature=2.0),
         make.HopfieldMemory(target="loop", patterns=3),
         make.History(target="loop", coupling=0.06, buffer_size=4, decay=0.7),

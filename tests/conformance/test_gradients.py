@@ -157,8 +157,10 @@ def test_the_default_tolerance_is_good_enough(backend, contracting, truth, netwo
 
 # -- β → 0 ----------------------------------------------------------------------------------------------------------
 
-SMOOTH_SYMMETRIC = ["hopfield", "hopfield-readout", "looped"]
-SMOOTH_DIRECTED = ["looped-directed", "looped-directed-output"]
+SMOOTH_SYMMETRIC = [
+    "hopfield", "hopfield-readout", "looped", "toroidal", "modern-hopfield", "gated-step", "paced",
+]  # fmt: skip
+SMOOTH_DIRECTED = ["looped-directed", "looped-directed-output", "toroidal-directed", "gated-drive", "paced-directed"]
 
 
 def errors(net, method_at, betas, data, exact, compare):
