@@ -187,11 +187,14 @@ def train(
         else:
             recorder = stack.enter_context(Recorder(record, every=every, samples=PROBES, overwrite=overwrite))
 
+        if recorder is not None:
+            recorder.describe(data=data.name, **({} if data.image_shape is None else {"image_shape": data.image_shape}))
+
         def probe(epoch: int) -> None:
             if recorder is None:
                 return
             x, y = data.x_test[:PROBES], data.y_test[:PROBES]
-            recorder.label(epoch=epoch, index=np.arange(len(x)))
+            recorder.label(epoch=epoch, index=np.arange(len(x)), **({} if data.classes is None else {"label": y}))
             method.gradient(net, x, y, free=free, nudged=nudged, record=recorder)
 
         def finish(result: Epoch) -> None:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     import xarray
 
 
+ALL = slice(None)
+
+
 def open_trajectory(path: str | os.PathLike[str]) -> Trajectory:
     """Open a recorded run; a ``.part`` of a run that was killed or still goes on opens as well.
 
@@ -156,17 +159,21 @@ class Trajectory:
 
     # -- what was recorded -------------------------------------------------------------------------------------
 
-    def states(self, population: str) -> np.ndarray:
+    def states(self, population: str, samples: slice = ALL) -> np.ndarray:
         """Potentials ``u``, ``(sample, phase, step, unit…)``; held where a sample has stopped.
+
+        Args:
+            population: its name.
+            samples: which samples to read; those of one epoch are a small part of a long run.
 
         Raises:
             SpecError: no such population, or a clamped one.
         """
-        return self._read(self._free(population) + "/state")
+        return self._read(self._free(population) + "/state", samples)
 
-    def activities(self, population: str) -> np.ndarray:
+    def activities(self, population: str, samples: slice = ALL) -> np.ndarray:
         """Activities ``a``, ``(sample, phase, step, unit…)``; of a clamped population the data, ``(sample, unit…)``."""
-        return self._read(self._group(population) + "/activity")
+        return self._read(self._group(population) + "/activity", samples)
 
     def fixed_states(self, population: str) -> np.ndarray:
         """Potentials where each phase ended, ``(sample, phase, unit…)``.
@@ -186,13 +193,33 @@ class Trajectory:
 
     @cached_property
     def equilibrium(self) -> dict[str, np.ndarray]:
-        """``steps``, ``residual``, ``status`` (codes of Status) and ``energy``, each ``(sample, phase)``; and the
-        labels, each ``(sample,)``."""
+        """``steps``, ``residual``, ``status`` (codes of Status), ``energy``, ``tolerance`` and ``nudge_size``, each
+        ``(sample, phase)``; and the labels, each ``(sample,)``."""
         axes = ("sample", "phase", "beta")
         with self._reading():
             names = [name for name in self._h5.get(schema.EQUILIBRIUM, ()) if name not in axes]
         ordered = sorted(names, key=lambda name: (name not in schema.OUTCOMES, names.index(name)))
         return {name: self._table(name) for name in ordered}
+
+    @cached_property
+    def settling(self) -> dict[str, np.ndarray]:
+        """``residual``, ``energy`` and ``cost`` of every recorded state, ``(sample, phase, step)``, and
+        ``energy_term``, ``(sample, phase, step, term)``.
+
+        ``energy`` and ``energy_term`` are absent where a directed synapse leaves the network without an energy, and
+        all of them in a file of an early version.
+        """
+        with self._reading():
+            group = self._h5.get(schema.SETTLING, ())
+            names = [name for name in (*schema.MEASURES, schema.ENERGY_TERM) if name in group]
+        return {name: self._read(f"{schema.SETTLING}/{name}") for name in names}
+
+    @cached_property
+    def energy_terms(self) -> tuple[str, ...]:
+        """Names of the terms of ``G``: free populations and synapses; empty where it is not recorded."""
+        if schema.ENERGY_TERM not in self.settling:
+            return ()
+        return tuple(_plain(label) for label in self._read(f"{schema.SETTLING}/{schema.TERM}"))
 
     @cached_property
     def metrics(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -236,9 +263,9 @@ class Trajectory:
                 return np.zeros(0)
         return self._read(f"{schema.EQUILIBRIUM}/{name}")
 
-    def _read(self, name: str) -> np.ndarray:
+    def _read(self, name: str, samples: slice = ALL) -> np.ndarray:
         with self._reading():
-            return np.asarray(self._h5[name][...])
+            return np.asarray(self._h5[name][samples])
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ import platform
 import time
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +27,7 @@ from neuro_eq.errors import BackendError, DataError, FileError, SpecError
 from neuro_eq.specfile import digest, to_toml
 from neuro_eq.synapses import SymmetricSynapse
 from neuro_eq.trajectory import schema
+from neuro_eq.trajectory.measures import Measures, energy_terms
 from neuro_eq.trajectory.store import Store
 
 REMEMBERED = 16
@@ -120,6 +121,22 @@ class Recorder:
 
     # -- what a training loop says -----------------------------------------------------------------------------
 
+    def describe(self, **attributes: str | float | Sequence[int]) -> None:
+        """Attributes of the whole file, as in ``describe(data="digits", image_shape=(8, 8))``.
+
+        Args:
+            attributes: name to text, number or row of whole numbers.  ``image_shape`` tells the figures that the
+                data are images.
+
+        Raises:
+            SpecError: a name that the file uses itself.
+        """
+        self._store.check()
+        for name in attributes:
+            if name in schema.ATTRIBUTES or not name.isidentifier():
+                raise SpecError("is no name for an attribute: the file uses it itself, or it is no identifier", name)
+        self._store.describe(**attributes)
+
     def label(self, **values: Any) -> None:
         """Whole numbers that say what the next rows are, as in ``label(epoch=3, index=[17, 4, 52])``.
 
@@ -179,8 +196,9 @@ class Recorder:
         betas = _real(task.betas)
         self._describe(net, task)
         place = self._current = self._place(net, task, betas, resumed)
-        block = _Block(net, place)
+        block = _Block(net, place, Measures(net, task, place.rows.count))
         block.take(settling.snapshot())
+        place.nudge_size = block.nudge_size()
         if place.goes_on:
             self._go_on(settling, block)
             while not settling.advance(max(task.max_steps, 1)):
@@ -223,15 +241,13 @@ class Recorder:
         before = rows.outcomes[phase]["steps"]
         end = max(rows.ends[phase], 1 + int(np.max(-(-(before + moved) // every))))
         self._store.apply()
-        for name, states, activities in block.stacked():
-            units = tuple((0, size) for size in states.shape[3:])
-            group = f"{schema.TRAJECTORY}/{name}"
+        for name, values in block.stacked():
+            units = tuple((0, size) for size in values.shape[3:])
             for i, had in enumerate(before):
                 begin = int(had) // every + 1
                 own = np.minimum(np.arange(begin, end) * every - had, len(block) - 1)
                 tail = ((phase, phase + 1), (begin, end), *units)
-                self._store.put(f"{group}/state", rows.first + i, tail, states[i : i + 1, :, own])
-                self._store.put(f"{group}/activity", rows.first + i, tail, activities[i : i + 1, :, own])
+                self._store.put(name, rows.first + i, tail, values[i : i + 1, :, own])
         rows.ends[phase] = end
 
     def settled(self, net: Engine, task: Task, found: tuple[Equilibrium, ...]) -> None:
@@ -239,7 +255,8 @@ class Recorder:
         place, self._current = self._current, None
         assert place is not None, "an engine reports a relaxation before its end"
         rows, count = place.rows, place.rows.count
-        for phase, state in zip(place.phases, found, strict=True):
+        tolerance = np.full(count, np.nan) if task.tol is None else np.asarray(task.tol[:count], dtype=np.float64)
+        for k, (phase, state) in enumerate(zip(place.phases, found, strict=True)):
             here = (phase, phase + 1)
             for p in net.spec.free:
                 name = f"{schema.TRAJECTORY}/{p.name}/fixed_"
@@ -251,6 +268,8 @@ class Recorder:
                 "residual": np.asarray(state.residual[:count], dtype=np.float64),
                 "status": np.asarray(state.status[:count], dtype=np.int8),
                 "energy": _energy(net, state, count),
+                "tolerance": tolerance,
+                "nudge_size": place.nudge_size[:, k],
             }
             if place.goes_on:
                 outcome = _joined(rows.outcomes[phase], outcome, task, count)
@@ -287,6 +306,7 @@ class Recorder:
                 p.name, p.shape, net.dtype, free=not p.clamped, samples=count, steps=self._block_steps
             )
         self._store.add_equilibrium()
+        self._store.add_settling(energy_terms(net.spec), samples=count, steps=self._block_steps)
         self._theirs, self._net = theirs, net
         self.flush()
 
@@ -338,13 +358,11 @@ class Recorder:
             return
         place = block.place
         begin, end = place.begin, place.begin + len(block)
-        for name, states, activities in block.stacked():
-            units = tuple((0, size) for size in states.shape[3:])
+        for name, values in block.stacked():
+            units = tuple((0, size) for size in values.shape[3:])
             for k, phase in enumerate(place.phases):
                 tail = ((phase, phase + 1), (begin, end), *units)
-                group = f"{schema.TRAJECTORY}/{name}"
-                self._store.put(f"{group}/state", place.rows.first, tail, states[:, k : k + 1])
-                self._store.put(f"{group}/activity", place.rows.first, tail, activities[:, k : k + 1])
+                self._store.put(name, place.rows.first, tail, values[:, k : k + 1])
         for phase in place.phases:
             place.rows.ends[phase] = end
         place.begin = end
@@ -374,6 +392,8 @@ class _Place:
     phases: tuple[int, ...]
     begin: int
     goes_on: bool
+    nudge_size: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    """``(sample, phase)``, known once the first states are."""
 
 
 class _Known:
@@ -391,10 +411,10 @@ class _Known:
 
 
 class _Block:
-    """Snapshots that wait to become one array; activities are computed for all of them at once."""
+    """Snapshots that wait to become one array; activities and measures are computed for all of them at once."""
 
-    def __init__(self, net: Engine, place: _Place) -> None:
-        self.net, self.place = net, place
+    def __init__(self, net: Engine, place: _Place, measures: Measures) -> None:
+        self.net, self.place, self.measures = net, place, measures
         self._taken: dict[str, list[np.ndarray]] = {p.name: [] for p in net.spec.free}
 
     def __len__(self) -> int:
@@ -409,14 +429,23 @@ class _Block:
         for taken in self._taken.values():
             taken.clear()
 
-    def stacked(self) -> list[tuple[str, np.ndarray, np.ndarray]]:
-        """Name, states and activities of every free population, ``(sample, phase, step, unit…)``."""
+    def nudge_size(self) -> np.ndarray:
+        """``(sample, phase)`` at the first snapshot."""
+        return self.measures.nudge_size({name: taken[0] for name, taken in self._taken.items()})
+
+    def stacked(self) -> list[tuple[str, np.ndarray]]:
+        """Every variable that has a step axis, by its name in the file: ``(sample, phase, step, …)``."""
         net = self.net
         states = {name: np.stack(taken, axis=2) for name, taken in self._taken.items()}
         rows = {name: net.asarray(u.reshape(-1, *u.shape[3:])) for name, u in states.items()}
         with np.errstate(all="ignore"):  # A diverging state may overflow; its status says so.
             a = net.dynamics.activities(rows, {}, net.parameters)
-        return [(name, u, net.to_numpy(a[name]).reshape(u.shape)) for name, u in states.items()]
+        stacked: list[tuple[str, np.ndarray]] = []
+        for name, u in states.items():
+            group = f"{schema.TRAJECTORY}/{name}"
+            stacked += [(f"{group}/state", u), (f"{group}/activity", net.to_numpy(a[name]).reshape(u.shape))]
+        measured = self.measures.along(states)
+        return stacked + [(f"{schema.SETTLING}/{name}", values) for name, values in measured.items()]
 
 
 def _real(betas: tuple[complex, ...]) -> tuple[float, ...]:
@@ -465,7 +494,9 @@ def _joined(
     asked = np.ones(count, dtype=bool) if task.tol is None else ~np.isposinf(task.tol[:count])
     asked |= after["status"] >= int(Status.DIVERGED)
     status = np.where(asked, after["status"], before["status"])
-    return {**after, "steps": before["steps"] + after["steps"], "status": status}
+    tolerance = np.where(np.isposinf(after["tolerance"]), before["tolerance"], after["tolerance"])
+    joined = {**after, "steps": before["steps"] + after["steps"], "status": status}
+    return {**joined, "tolerance": tolerance, "nudge_size": before["nudge_size"]}
 
 
 def _versions(net: Engine) -> dict[str, str]:

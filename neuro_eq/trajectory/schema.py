@@ -1,15 +1,22 @@
 """What stands where in a trajectory file: the names that its writer and its reader share.
 
-    /                            attributes: schema, complete, created, every, backend, dtype, seed, spec, …
+    /                            attributes: schema, complete, created, every, backend, dtype, seed, spec, …; and
+                                 what the recorder was told, such as image_shape
     /trajectory/<population>     state, activity              (sample, phase, step, unit…)
                                  fixed_state, fixed_activity  (sample, phase, unit…)
                                  a clamped one has activity   (sample, unit…) only
-    /equilibrium                 steps, residual, status, energy (sample, phase); labels (sample)
+    /equilibrium                 steps, residual, status, energy, tolerance, nudge_size (sample, phase);
+                                 labels (sample)
+    /settling                    residual, energy, cost       (sample, phase, step)
+                                 energy_term                  (sample, phase, step, term)
     /metrics                     one variable a metric, on the axis epoch or step
 
 Every group has its own dimension scales, so that it reads by itself.  The entry at step ``s`` is the state after
 ``min(s, the steps that the sample took)`` steps: a sample that has stopped is held to the end of its relaxation, and
-what was never recorded is NaN (-1 where numbers are whole).
+what was never recorded is NaN (-1 where numbers are whole).  ``/settling`` says of the recorded states, in float64 and
+at the nudge of their phase: the RMS of ``drive − u``, the energy ``G`` and its terms (a network with a directed synapse
+has none of these), and the cost where the relaxation was given a target.  ``nudge_size`` is ``r₀ = |β|·RMS(∂C/∂a)``
+where a nudged phase set out; ``tolerance`` is the residual at which a sample was to stop.
 """
 
 from __future__ import annotations
@@ -31,10 +38,19 @@ ABSENT = -1
 
 MEGABYTE = 1 << 20
 
-TRAJECTORY, EQUILIBRIUM, METRICS = "trajectory", "equilibrium", "metrics"
+TRAJECTORY, EQUILIBRIUM, METRICS, SETTLING = "trajectory", "equilibrium", "metrics", "settling"
 
-OUTCOMES = ("steps", "residual", "status", "energy")
+MEASURES = ("residual", "energy", "cost")
+ENERGY_TERM, TERM = "energy_term", "term"
+"""Variables of ``/settling``, the last with an axis of its own."""
+
+OUTCOMES = ("steps", "residual", "status", "energy", "tolerance", "nudge_size")
 """Variables of ``/equilibrium`` beside the labels."""
+
+ATTRIBUTES = (
+    "schema", "complete", "created", "every", "note", "backend", "dtype", "seed", "spec", "spec_sha256", "versions",
+)  # fmt: skip
+"""Attributes of the file that it sets itself."""
 
 AXES = ("sample", "phase", "step")
 """The axes that grow, shared by the whole file."""

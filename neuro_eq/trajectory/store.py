@@ -125,7 +125,28 @@ class Store:
         self._grid(group, "residual", axes, "float64", np.nan, chunks=chunks, coordinates="beta")
         codes = {"flag_values": np.array(schema.STATUS_CODES, dtype=np.int8), "flag_meanings": schema.STATUS_NAMES}
         self._grid(group, "status", axes, "int8", whole, chunks=chunks, coordinates="beta", **codes)
-        self._grid(group, "energy", axes, "float64", np.nan, chunks=chunks, coordinates="beta")
+        for name in ("energy", "tolerance", "nudge_size"):
+            self._grid(group, name, axes, "float64", np.nan, chunks=chunks, coordinates="beta")
+
+    def add_settling(self, terms: tuple[str, ...], *, samples: int, steps: int) -> None:
+        """Make the group of what is measured at every recorded state.
+
+        Args:
+            terms: names of the energy's terms; none where the network has no energy.
+            samples, steps: as for a population.
+        """
+        group = self._h5.create_group(schema.SETTLING)
+        self._axes(group, schema.AXES)
+        chunks = schema.chunk_shape(samples, steps, (), 8)
+        for name in schema.MEASURES:
+            if name != "energy" or terms:
+                self._grid(group, name, schema.AXES, "float64", np.nan, chunks=chunks, coordinates="beta")
+        if terms:
+            labels = np.array(terms, dtype=object)
+            group.create_dataset(schema.TERM, data=labels, dtype=h5py.string_dtype()).make_scale(schema.TERM)
+            axes = (*schema.AXES, schema.TERM)
+            chunks = schema.chunk_shape(samples, steps, (len(terms),), 8)
+            self._grid(group, schema.ENERGY_TERM, axes, "float64", np.nan, chunks=chunks, coordinates="beta")
 
     def _axes(self, group: h5py.Group, axes: tuple[str, ...]) -> None:
         for axis in axes:
