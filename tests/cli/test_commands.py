@@ -194,8 +194,8 @@ def test_a_bug_is_not_hidden(tmp_path: Path) -> None:
     """Only our own errors become one line; anything else keeps its traceback, or nobody could mend it."""
     program = (
         "import neuro_eq.figures as f, neuro_eq.cli.main as m, sys\n"
-        "def broken(*a): raise ZeroDivisionError\n"
-        "f.draw_run = broken\n"
+        "def broken(*a, **k): raise ZeroDivisionError\n"
+        "f.draw = broken\n"
         "sys.argv = ['neuro_eq', 'plot', 'x.h5']\n"
         "m.main()\n"
     )
