@@ -86,6 +86,7 @@ def draw(
     if kind not in (SHEET, *PICTURES):
         raise SpecError(f'no picture "{kind}"' + did_you_mean(kind, (SHEET, *PICTURES)), "kind")
     with open_trajectory(source) as trajectory:
+        trajectory.check()
         figure = sheet(trajectory, choice) if kind == SHEET else page(trajectory, kind, choice)
     return _save(figure, Path(target))
 
@@ -105,6 +106,7 @@ def draw_all(
     drawn: list[Path] = []
     without: list[FileError] = []
     with open_trajectory(source) as trajectory:
+        trajectory.check()
         for kind in (SHEET, *PICTURES):
             try:
                 figure = sheet(trajectory, choice) if kind == SHEET else page(trajectory, kind, choice)

@@ -201,4 +201,6 @@ def _read(trajectory: Trajectory, choice: Choice) -> dict[str, np.ndarray]:
                 f"{path}: {name} should be {list(shape)} floating numbers, found {list(weights[name].shape)} of "
                 f"{weights[name].dtype}, so it holds the weights of another network than {trajectory.path}"
             )
+        if not np.isfinite(weights[name]).all():
+            raise FileError(f"{path}: {name} holds values that are not finite")
     return weights

@@ -139,6 +139,44 @@ class Trajectory:
             recorded = set(self._h5.get(schema.TRAJECTORY, ()))
         return tuple(p.name for p in self.spec.populations if p.name in recorded)
 
+    def check(self) -> None:
+        """Look at the lengths of everything, without reading it.
+
+        Raises:
+            FileError: parts of the file do not fit together, so it was changed or is damaged.
+        """
+        for name, shape, axes in self._lengths():
+            if shape != axes:
+                raise self._damaged(ValueError(f"{name} has lengths {list(shape)}, its axes have {list(axes)}"))
+
+    def _lengths(self) -> Iterator[tuple[str, tuple[int, ...], tuple[int, ...]]]:
+        """Each variable, its shape, and what its axes say of it."""
+        with self._reading():
+            samples, phases, steps = len(self._table("sample")), len(self.phases), len(self.steps)
+            recorded = [self.spec.population(name) for name in self.populations]
+        yield f"{schema.EQUILIBRIUM}/beta", self.betas.shape, (phases,)
+        for name, axes in (
+            *((f"{schema.EQUILIBRIUM}/{name}", (samples, phases)) for name in schema.OUTCOMES),
+            *((f"{schema.SETTLING}/{name}", (samples, phases, steps)) for name in schema.MEASURES),
+            (f"{schema.SETTLING}/{schema.ENERGY_TERM}", (samples, phases, steps, len(self.energy_terms))),
+        ):
+            with self._reading():
+                there = name in self._h5
+            if there:
+                yield name, self._shape(name), axes
+        for p in recorded:
+            group = f"{schema.TRAJECTORY}/{p.name}"
+            if p.clamped:
+                yield f"{group}/activity", self._shape(f"{group}/activity"), (samples, *p.shape)
+                continue
+            for name in ("state", "activity"):
+                yield f"{group}/{name}", self._shape(f"{group}/{name}"), (samples, phases, steps, *p.shape)
+                yield f"{group}/fixed_{name}", self._shape(f"{group}/fixed_{name}"), (samples, phases, *p.shape)
+        with self._reading():
+            metrics = {name: group.shape for name, group in self._h5.get(schema.METRICS, {}).items()}
+        for name, (index, _) in self.metrics.items():
+            yield f"{schema.METRICS}/{name}", metrics[name], index.shape
+
     # -- the axes ----------------------------------------------------------------------------------------------
 
     @cached_property
@@ -217,8 +255,9 @@ class Trajectory:
     @cached_property
     def energy_terms(self) -> tuple[str, ...]:
         """Names of the terms of ``G``: free populations and synapses; empty where it is not recorded."""
-        if schema.ENERGY_TERM not in self.settling:
-            return ()
+        with self._reading():
+            if f"{schema.SETTLING}/{schema.TERM}" not in self._h5:
+                return ()
         return tuple(_plain(label) for label in self._read(f"{schema.SETTLING}/{schema.TERM}"))
 
     @cached_property
@@ -262,6 +301,10 @@ class Trajectory:
             if schema.EQUILIBRIUM not in self._h5:
                 return np.zeros(0)
         return self._read(f"{schema.EQUILIBRIUM}/{name}")
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        with self._reading():
+            return tuple(self._h5[name].shape)
 
     def _read(self, name: str, samples: slice = ALL) -> np.ndarray:
         with self._reading():

@@ -136,3 +136,41 @@ def test_a_file_that_was_cut_short_is_refused(
     done = python(CUT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("cut 15")
+
+
+def test_a_sound_file_passes_its_check(path: Path, net: ReferenceEngine, x: np.ndarray, tmp_path: Path) -> None:
+    with open_trajectory(path) as run:
+        run.check()
+    rec = Recorder(tmp_path / "next.h5")
+    rec.metrics("epoch", 0, accuracy=0.5)
+    for at in ("only metrics", "both"):
+        with open_trajectory(tmp_path / "next.h5.part") as run:
+            run.check()
+        if at == "only metrics":
+            net.relax(x, record=rec)
+            rec.flush()
+    rec.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "length"),
+    [
+        ("equilibrium/status", 7),
+        ("equilibrium/beta", 2),
+        ("settling/residual", 1 << 40),
+        ("trajectory/hidden1/state", 1 << 40),
+        ("trajectory/output/fixed_activity", 3),
+        ("trajectory/input/activity", 5),
+        ("metrics/accuracy", 9),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_found_without_reading_them(
+    net: ReferenceEngine, x: np.ndarray, tmp_path: Path, name: str, length: int
+) -> None:
+    with Recorder(tmp_path / "run.h5") as rec:
+        net.relax(x, record=rec)
+        rec.metrics("epoch", 0, accuracy=0.5)
+    with h5py.File(tmp_path / "run.h5", "r+") as file:
+        file[name].resize(length, axis=0)
+    with open_trajectory(tmp_path / "run.h5") as run, pytest.raises(FileError, match=f"damaged.*{name} has lengths"):
+        run.check()
