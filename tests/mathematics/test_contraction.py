@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import neuro_eq as ne
 from neuro_eq.activations import Activation
+from neuro_eq.solvers import Solver
 from neuro_eq.synapses import SymmetricSynapse
 
 
@@ -104,7 +105,7 @@ def test_a_state_that_is_not_finite_has_no_constants():
     np.testing.assert_array_equal(found.converged, [True, False])
 
 
-class Other(ne.solvers.Solver):
+class Other(Solver):
     """A solver without an α."""
 
     kind: str = "other"

@@ -7,6 +7,7 @@ import pytest
 
 import neuro_eq as ne
 from neuro_eq.methods.dyadic import relax_adjoint
+from neuro_eq.solvers import Solver
 
 SPEC = ne.models.looped_mlp(3, 7, 4, symmetric=False, cost="squared_error")
 FREE = ne.Relaxation(solver=ne.Picard(0.9), tol=1e-14, max_steps=2000)
@@ -110,7 +111,7 @@ def test_a_free_state_that_is_not_finite_is_said(settled):
     assert np.all(np.isfinite(np.delete(joined(found.mu), 2, axis=0)))
 
 
-class Other(ne.solvers.Solver):
+class Other(Solver):
     """A solver that is not Picard."""
 
     kind: str = "other"
