@@ -180,6 +180,12 @@ class Engine(ABC):
                     f'{by} needs backend "{self.name}" to {need.value}, which it cannot: {self.lacks[need]}'
                 )
 
+    def refuse_a_solver_it_lacks(self, solver: Solver) -> None:
+        """Raise one sentence when this engine does not have this solver."""
+        if not isinstance(solver, self.solvers):
+            known = ", ".join(kind.__name__ for kind in self.solvers)
+            raise BackendError(f'backend "{self.name}" cannot run the solver {type(solver).__name__}; it runs {known}')
+
     def close(self) -> None:  # noqa: B027  # most engines hold nothing
         """Give back what the engine holds outside this process; most hold nothing.  May be called twice."""
 
@@ -420,9 +426,7 @@ class Engine(ABC):
         max_steps: int,
         asymmetry_at: Equilibrium | None,
     ) -> Task:
-        if not isinstance(solver, self.solvers):
-            known = ", ".join(kind.__name__ for kind in self.solvers)
-            raise BackendError(f'backend "{self.name}" cannot run the solver {type(solver).__name__}; it runs {known}')
+        self.refuse_a_solver_it_lacks(solver)
         if any(np.iscomplexobj(beta) for beta in betas):
             self.refuse_what_it_cannot_do(Ability.COMPLEX_NUDGE, by="a complex beta")
         if asymmetry_at is not None:

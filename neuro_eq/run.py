@@ -146,6 +146,9 @@ def execute(
     with compile_network(config.network, config.backend, config.dtype, config.seed, **config.options) as net:
         check_fit(net, chosen)
         config.method.check(net)
+        for how in (config.free, config.nudged):
+            if how is not None:
+                net.refuse_a_solver_it_lacks(how.solver)
         if len(chosen.x_train) < len(data.x_train) or len(chosen.x_test) < len(data.x_test):
             say(
                 f"{config.backend}: a few samples only, {len(chosen.x_train)} of {len(data.x_train)} for training and "

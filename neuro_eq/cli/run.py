@@ -74,6 +74,10 @@ def run(
     ] = None,
     beta: Annotated[float | None, typer.Option("--beta", help="Size of the nudge.", show_default="1.0")] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate of Adam.", show_default="0.001")] = None,
+    solver: Annotated[
+        str | None,
+        typer.Option("--solver", help="How phases settle: picard, gauss-seidel or anderson.", show_default="picard"),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", min=0, help="Start values and order of the samples.", show_default="0")
     ] = None,
@@ -109,7 +113,7 @@ def run(
     }  # fmt: skip
     resolved = _resolve(
         {name: value for name, value in chosen.items() if value is not None},
-        config=config, spec=spec, model=model, hidden=hidden, method=method, beta=beta, lr=lr,
+        config=config, spec=spec, model=model, hidden=hidden, method=method, beta=beta, lr=lr, solver=solver,
         options={name: value for name, value in (("threads", threads), ("device", device)) if value is not None},
     )  # fmt: skip
     folder = out or fresh_folder(Path("runs"), resolved)
@@ -129,6 +133,7 @@ def _resolve(
     method: str | None,
     beta: float | None,
     lr: float | None,
+    solver: str | None,
     options: dict[str, Any],
 ) -> RunConfig:
     """The user's options over the configuration file's entries, or over the defaults."""
@@ -151,6 +156,8 @@ def _resolve(
         entries["method"] = _method(entries["method"], method, beta)
     if lr is not None:
         entries["optimizer"] = Adam(lr)
+    if solver is not None:
+        entries.update(_settling(entries, solver))
     if options:
         entries["options"] = {**entries.get("options", {}), **options}
     return RunConfig(**entries)
@@ -196,6 +203,24 @@ def _method(before: Any, kind: str | None, beta: float | None) -> dict[str, Any]
     if beta is not None:
         fields["beta"] = beta
     return fields
+
+
+def _settling(entries: dict[str, Any], solver: str) -> dict[str, Any]:
+    """Both phases as they settle anyway, by another solver."""
+    from neuro_eq.errors import SpecError
+    from neuro_eq.frozen import parse_kind
+    from neuro_eq.methods import METHODS, GradientMethod
+    from neuro_eq.solvers import Relaxation
+
+    method = parse_kind(entries["method"], METHODS, GradientMethod, "method")
+    free = entries.get("free") or method.settles
+    how = {"free": free, "nudged": entries.get("nudged") or free}
+    try:
+        return {
+            phase: Relaxation(**{**dict(before), "solver": solver.replace("-", "_")}) for phase, before in how.items()
+        }
+    except SpecError as error:
+        raise SpecError(error.problem, "--solver") from None
 
 
 def _sizes(text: str) -> tuple[int, ...]:

@@ -34,14 +34,14 @@ class AndersonStepper(Stepper):
     def __init__(self, drives: Drives, solver: Anderson) -> None:
         super().__init__(drives)
         self.m, self.alpha = solver.m, solver.alpha
-        self.history: _History | None = None
+        self.history: History | None = None
 
     def step(self, u: Activities, drive: Activities) -> dict[str, Array]:
         xp = array_namespace(*drive.values())
         picard = {name: u[name] + self.alpha * (drive[name] - u[name]) for name in u}
         image, residual = _joined(picard), _joined({name: drive[name] - u[name] for name in u})
         if self.history is None:
-            self.history = _History(self.m, image)
+            self.history = History(self.m, image)
         self.history.add(image, residual)
         w = weights(self.history.residuals, self.history.known)
         mixed = xp.squeeze(w[:, None, :] @ self.history.images, axis=1)
@@ -49,7 +49,7 @@ class AndersonStepper(Stepper):
         return _parted(xp.where(usable, mixed, image), picard)
 
 
-class _History:
+class History:
     """The last ``m`` residuals ``f_i`` and images ``u_i + α f_i`` of every row, in no particular order.
 
     Attributes:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 import neuro_eq as ne
 from neuro_eq.backend import backends
+from neuro_eq.run import load_config
 
 
 def neuro_eq(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -46,6 +48,37 @@ def test_a_run_ends_with_its_accuracy(finished: tuple[Path, str]) -> None:
     accuracy = json.loads((folder / "results.json").read_text())["epochs"][-1]["test_accuracy"]
     assert output.splitlines()[-1] == f"test accuracy {100 * accuracy:.2f} %"
     assert "96 of 1437 for training" in output
+
+
+@pytest.mark.parametrize("solver", ["gauss-seidel", "anderson"])
+def test_a_run_settles_by_the_solver_that_is_named(solver: str, tmp_path: Path) -> None:
+    done = neuro_eq("run", *SMALL, "-b", "reference", "--solver", solver, "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    config = load_config(tmp_path / "out" / "config.toml")
+    kind = solver.replace("-", "_")
+    assert (config.free.solver.kind, config.nudged.solver.kind) == (kind, kind)
+    assert config.free.max_steps == 100, "the rest of how the phases settle stays as it was"
+
+
+def test_a_solver_that_does_not_exist(tmp_path: Path) -> None:
+    refused_without_a_folder(
+        tmp_path, "reference", "andersen", "--solver: no solver 'andersen'; did you mean \"anderson\"?"
+    )
+
+
+def test_a_solver_that_the_engine_lacks(tmp_path: Path, need: Callable[[str], None]) -> None:
+    need("lava")
+    refused_without_a_folder(
+        tmp_path, "lava", "anderson", 'backend "lava" cannot run the solver Anderson; it runs Picard'
+    )
+
+
+def refused_without_a_folder(cwd: Path, engine: str, solver: str, message: str) -> None:
+    done = neuro_eq("run", *SMALL, "-b", engine, "--solver", solver, "--out", "out", cwd=cwd)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert message in " ".join(done.stderr.split())
+    assert not (cwd / "out").exists()
 
 
 def test_a_run_leaves_everything_it_names(finished: tuple[Path, str]) -> None:
