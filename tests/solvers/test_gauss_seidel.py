@@ -90,9 +90,13 @@ def test_each_phase_of_a_group_is_solved_as_its_own_nudge_allows(samples):
 
 
 def with_energy(spec: ne.Network) -> ne.Network:
-    """The network without directed synapses and self-synapses; who loses its last drive gets a bias."""
+    """The network without directed synapses and those on one population; who loses its last drive gets a bias."""
+    clamped = {p.name for p in spec.clamped}
     kept = [
-        s for s in spec.synapses if isinstance(s, ne.synapses.SymmetricSynapse) and not getattr(s, "on_itself", False)
+        s
+        for s in spec.synapses
+        if isinstance(s, ne.synapses.SymmetricSynapse)
+        and (s.still(clamped) or not any(s.feeds_back(name) for name in s.populations))
     ]
     driven = {name for synapse in kept for name in synapse.driven}
     kept += [ne.Bias(target=p.name) for p in spec.free if p.name not in driven]
