@@ -303,3 +303,86 @@ def test_looped_mlp(cost, symmetric):
     assert [s.name for s in spec.asymmetric] == ([] if symmetric else ["hidden_hidden"])
     assert spec.cost.outputs(spec.shapes) == 3
     assert spec.parameter_shapes["hidden_hidden.weight"] == (6, 6)
+
+
+def kinds(spec):
+    return {s.name: s.kind for s in spec.synapses if s.kind != "bias"}
+
+
+@pytest.mark.parametrize("cost", ["squared_error", "cross_entropy"])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_toroidal_mlp(cost, symmetric):
+    spec = ne.models.toroidal_mlp(4, 6, 3, symmetric=symmetric, cost=cost, buffer_size=7, decay=0.8, coupling=-0.1)
+    assert [s.name for s in spec.asymmetric] == ([] if symmetric else ["hidden_hidden"])
+    history = next(s for s in spec.synapses if s.kind == "history")
+    assert (history.target, history.buffer_size, history.decay, history.coupling) == ("hidden", 7, 0.8, -0.1)
+    assert spec.cost.outputs(spec.shapes) == 3
+
+
+def test_modern_hopfield_mlp():
+    spec = ne.models.modern_hopfield_mlp(4, 6, 3, patterns=5)
+    assert kinds(spec) == {"input_hidden": "dense", "hidden_memory": "hopfield_memory"}
+    assert spec.population("hidden").activation.kind == "layer_norm"
+    assert not spec.asymmetric
+    assert spec.parameter_shapes == {
+        "input_hidden.weight": (6, 4), "hidden_memory.patterns": (5, 6), "hidden_bias.bias": (6,),
+        "hidden.gamma": (), "hidden.delta": (6,), "readout.weight": (3, 6), "readout.bias": (3,),
+    }  # fmt: skip
+    assert ne.models.modern_hopfield_mlp(4, 6, 3).parameter_shapes["hidden_memory.patterns"] == (6, 6)
+
+
+def test_gated_mlp():
+    step, drive = ne.models.gated_mlp(4, 6, 3), ne.models.gated_mlp(4, 6, 3, gate="drive")
+    assert kinds(step) == {
+        "input_hidden": "dense", "hidden_hidden": "dense", "hidden_hidden_gate": "step_gate",
+    }  # fmt: skip
+    assert not step.asymmetric
+    assert kinds(drive) == {"input_hidden": "dense", "hidden_hidden": "gated_dense"}
+    assert [s.name for s in drive.asymmetric] == ["hidden_hidden"]
+    with pytest.raises(ne.SpecError) as error:
+        ne.models.gated_mlp(4, 6, 3, gate="stpe")
+    assert str(error.value) == "gate: no gate 'stpe'; did you mean \"step\"?"
+
+
+def test_a_gate_neither_drives_nor_is_enough():
+    gate = {"kind": "step_gate", "source": "input", "target": "output"}
+    spec = copy.deepcopy(GOOD)
+    spec["synapses"] = [GOOD["synapses"][0], gate]
+    with pytest.raises(ne.SpecError) as error:
+        ne.Network(**spec)
+    assert str(error.value) == 'populations[2]: no synapse drives "output"; connect it or clamp it'
+    with pytest.raises(ne.SpecError) as error:
+        ne.Network(**changed("synapses", 3, to={**gate, "target": "input"}))
+    assert error.value.place == "synapses[3]"
+
+
+@pytest.mark.parametrize(
+    ("entry", "place"),
+    [
+        ({"kind": "history", "target": "output", "coupling": 1.0}, "coupling"),
+        ({"kind": "history", "target": "output", "buffer_size": 0}, "buffer_size"),
+        ({"kind": "history", "target": "output", "decay": 0.0}, "decay"),
+        ({"kind": "hopfield_memory", "target": "output"}, "patterns"),
+        (
+            {"kind": "hopfield_memory", "target": "output", "patterns": 2, "inverse_temperature": 0.0},
+            "inverse_temperature",
+        ),
+        ({"kind": "hopfield_memory", "target": "outptu", "patterns": 2}, "target"),
+        ({"kind": "step_gate", "source": "inptu", "target": "output"}, "source"),
+    ],
+)
+def test_new_kinds_name_the_place_too(entry, place):
+    with pytest.raises(ne.SpecError) as error:
+        ne.Network(**changed("synapses", 3, to=entry))
+    assert error.value.place == f"synapses[3].{place}"
+
+
+def test_layer_norm_in_a_file():
+    spec = changed("populations", 1, "activation", to={"kind": "layer_norm", "epsilon": 0.0})
+    with pytest.raises(ne.SpecError) as error:
+        ne.Network(**spec)
+    assert error.value.place == "populations[1].activation.epsilon"
+    good = ne.Network(**changed("populations", 1, "activation", to={"kind": "layer_norm", "gain": 0.3}))
+    assert good.initial_parameters(0)["hidden1.gamma"] == 0.3
+    kept = good.project({**good.initial_parameters(0), "hidden1.gamma": np.array(-0.2)})
+    assert kept["hidden1.gamma"] == 0.0
