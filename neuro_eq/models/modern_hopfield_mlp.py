@@ -30,8 +30,9 @@ def modern_hopfield_mlp(
         gamma: γ of the memory, fixed.
         patterns: number of stored patterns; ``n_hidden`` by default.
         inverse_temperature: b, fixed.
-        epsilon: ε of the layer norm, whose slope is at most its gain over √ε.  At the start the network contracts
-            with a constant of about ``γ b / (2 √ε)``, 0.25 by default.
+        epsilon: ε of the layer norm, whose slope is at most its gain over √ε.  Start patterns are about √2 apart, so at
+            first the network contracts with a constant of about ``γ b / (2 √ε)``: 0.25 by default, and 0.34 for the
+            two of 128 patterns that are furthest apart.
         cost: as in :func:`~neuro_eq.models.looped_mlp`.
         bias: c, and that of an output population.
         gain: factor on the Glorot start values of the synapse with an output population.
