@@ -29,6 +29,7 @@ from neuro_eq.figures.style import (
     whole_numbers,
     words,
 )
+from neuro_eq.spec import Population
 from neuro_eq.synapses import SymmetricSynapse
 from neuro_eq.trajectory import Trajectory
 
@@ -129,7 +130,7 @@ def _courses(trajectory: Trajectory, choice: Choice) -> tuple[int, list[_Course]
     if "energy" not in trajectory.settling:
         raise LackingError(trajectory, "energy", _why_there_is_none(trajectory))
     size = _size_of_states(trajectory, row)
-    slope = max(1.0, *(p.activation.slope_bound for p in trajectory.spec.free))
+    slope = max(1.0, *(_slope(p) for p in trajectory.spec.free))
     found = []
     for phase in phases(trajectory, np.array([row])):
         energy = trajectory.settling["energy"][row, phase.place]
@@ -148,6 +149,11 @@ def _courses(trajectory: Trajectory, choice: Choice) -> tuple[int, list[_Course]
     if not found:
         raise LackingError(trajectory, "energy", f"{sample_name(trajectory, row)} has no recorded step")
     return row, found
+
+
+def _slope(p: Population) -> float:
+    """About how much more an activity changes than the potential that it follows."""
+    return p.activation.slope_sup(p.activation.initial(p.shape, np.random.default_rng(0)))
 
 
 def _size_of_states(trajectory: Trajectory, row: int) -> np.ndarray:
