@@ -6,10 +6,12 @@ numbers.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import platform
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, SerializeAsAny, field_validator
 
+from neuro_eq.atomic import replacing, write_text
 from neuro_eq.compiler import compile as compile_network
 from neuro_eq.datasets import Data, load_data
 from neuro_eq.errors import FileError, SpecError
@@ -28,9 +31,8 @@ from neuro_eq.optimizers import OPTIMIZERS, Adam, Optimizer
 from neuro_eq.schedules import SCHEDULES, Cosine, Schedule
 from neuro_eq.solvers import Relaxation
 from neuro_eq.spec import Network
-from neuro_eq.specfile import read_toml, to_toml, write_text
-from neuro_eq.training import PROBES, History, Reporter, check_fit, train
-from neuro_eq.trajectory import Recorder
+from neuro_eq.specfile import read_toml, to_toml
+from neuro_eq.training import History, Reporter, check_fit, train
 
 LAVA_SAMPLES = (256, 100)
 """Training and test samples on Lava when the user names none: it simulates a chip, step by step."""
@@ -100,6 +102,7 @@ class RunResult:
     history: History
     folder: Path
     config: Path
+    checkpoint: Path
     trajectory: Path
     figure: Path
     weights: Path
@@ -134,11 +137,13 @@ def execute(
     folder: Path,
     reporter: Reporter | None = None,
     say: Callable[[str], None] = lambda _: None,
+    resume: bool = False,
 ) -> RunResult:
-    """Run a configuration and write its folder: configuration, trajectory, weights, results, figure.
+    """Run a configuration and write its folder: configuration, checkpoint, trajectory, weights, results, figure.
 
     Args:
         say: is given a line where the user should know something, such as that a subset is used.
+        resume: go on from the folder's checkpoint, if it has one.
     """
     data = load_data(config.data, config.seed)
     chosen = data.subset(config.train_samples, config.test_samples)
@@ -155,8 +160,9 @@ def execute(
                 f"{len(chosen.x_test)} of {len(data.x_test)} for the test (--train-samples, --test-samples)"
             )
         _make(folder)
-        write_text(result["config"], to_toml(config))
-        with Recorder(result["trajectory"], every=config.every, samples=PROBES, overwrite=True) as recorder:
+        if not resume:
+            write_text(result["config"], to_toml(config))
+        with _warnings_said(say):
             history = train(
                 net,
                 chosen,
@@ -168,13 +174,18 @@ def execute(
                 schedule=config.schedule,
                 free=config.free,
                 nudged=config.nudged,
-                record=recorder,
+                record=result["trajectory"],
+                every=config.every,
+                checkpoint=result["checkpoint"],
+                resume=resume,
                 reporter=reporter,
             )
         weights = {name: net.to_numpy(value) for name, value in net.parameters.items()}
-    _write_weights(result["weights"], weights)
+    with replacing(result["weights"]) as file:
+        np.savez(file, **weights)  # type: ignore[arg-type]  # its stub takes allow_pickle for an array
     write_text(result["results"], json.dumps(_results(config, history), indent=1))
-    draw_run(result["trajectory"], result["figure"])
+    if result["trajectory"].exists():  # not where a run goes on whose recording was lost; training has said so
+        draw_run(result["trajectory"], result["figure"])
     return RunResult(history=history, folder=folder, **result)
 
 
@@ -192,6 +203,7 @@ def fresh_folder(root: Path, config: RunConfig) -> Path:
 def _places(folder: Path) -> dict[str, Path]:
     return {
         "config": folder / "config.toml",
+        "checkpoint": folder / "checkpoint.ckpt",
         "trajectory": folder / "trajectory.h5",
         "figure": folder / "figure.png",
         "weights": folder / "weights.npz",
@@ -206,15 +218,12 @@ def _make(folder: Path) -> None:
         raise FileError(f"{folder}: cannot make this folder ({error.strerror or error})") from None
 
 
-def _write_weights(path: Path, weights: Mapping[str, np.ndarray]) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            np.savez(file, **weights)  # type: ignore[arg-type]
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise FileError(f"{path}: cannot write it ({error.strerror or error})") from None
+@contextlib.contextmanager
+def _warnings_said(say: Callable[[str], None]) -> Iterator[None]:
+    """What training warns of is a line like others."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: say(f"warning: {message}")
+        yield
 
 
 def _results(config: RunConfig, history: History) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from neuro_eq.atomic import write_text
 from neuro_eq.errors import FileError, SpecError
 from neuro_eq.frozen import Frozen
 from neuro_eq.spec import Network
@@ -69,15 +70,3 @@ def parse_toml(text: str) -> dict[str, Any]:
         return tomlkit.parse(text).unwrap()
     except (TOMLKitError, ValueError, RecursionError) as error:
         raise FileError(f"not valid TOML ({' '.join(str(error).split())})") from None
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file whole or not at all."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise FileError(f"{path}: cannot write it ({error.strerror or error})") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from typing_extensions import Self
@@ -9,6 +11,9 @@ from typing_extensions import Self
 from neuro_eq.training import Epoch, Tally
 
 console = Console()
+
+SHOWN_EVERY = 0.2
+"""Seconds between two looks at the bar."""
 
 
 class RichReporter:
@@ -26,6 +31,7 @@ class RichReporter:
             console=console,
             disable=not self.live,
         )
+        self.shown = -SHOWN_EVERY
         self.task: TaskID | None = None
 
     def __enter__(self) -> Self:
@@ -41,8 +47,11 @@ class RichReporter:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def batch(self, epoch: int, done: int, total: int, tally: Tally) -> None:
-        """Move the bar."""
+        """Move the bar, as often as an eye can follow."""
         assert self.task is not None
+        if not self.live or (time.monotonic() - self.shown < SHOWN_EVERY and done < total):
+            return
+        self.shown = time.monotonic()
         figures = (
             f"train {100 * tally.mean('correct'):5.1f} %  steps {tally.mean('free'):5.1f}"
             f"  residual/nudge {tally.residual_ratio:.0e}"
@@ -56,7 +65,12 @@ class RichReporter:
         )
 
     def epoch(self, result: Epoch) -> None:
-        """Without a bar to watch, say now and then how it goes."""
+        """Say which gradients are not to be trusted; without a bar to watch, say now and then how it goes."""
+        if result.unsettled > 0:
+            self.say(
+                f"epoch {result.epoch:3d}  {100 * result.unsettled:.2g} % of the samples were not settled to 1 % of "
+                "their nudge, so their gradients are not exact; more steps (max_steps) or a smaller norm would help"
+            )
         if self.live or result.epoch % max(1, self.epochs // 10):
             return
         self.say(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +29,8 @@ Examples:
   neuro_eq run --spec net.toml --data npz:mine.npz
 
   neuro_eq run --config runs/…/config.toml            the same numbers again
+
+  neuro_eq run --resume runs/…                        go on with a run that was stopped
 """
 
 
@@ -102,25 +106,58 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder to write; a new one under runs/ by default.")
     ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", help="The folder of a run that was stopped: go on, as its config.toml says."),
+    ] = None,
 ) -> None:
     """Train a network; ends with a table, a figure, the trajectory and the resolved configuration."""
-    from neuro_eq.cli.progress import RichReporter, console
-    from neuro_eq.run import execute, fresh_folder
-
     chosen = {
         "backend": backend, "data": data, "epochs": epochs, "batch_size": batch_size, "seed": seed, "dtype": dtype,
         "train_samples": train_samples, "test_samples": test_samples, "every": every,
     }  # fmt: skip
-    resolved = _resolve(
-        {name: value for name, value in chosen.items() if value is not None},
-        config=config, spec=spec, model=model, hidden=hidden, method=method, beta=beta, lr=lr, solver=solver,
-        options={name: value for name, value in (("threads", threads), ("device", device)) if value is not None},
-    )  # fmt: skip
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    options = {name: value for name, value in (("threads", threads), ("device", device)) if value is not None}
+    others = {
+        "config": config, "spec": spec, "model": model, "hidden": hidden, "method": method, "beta": beta, "lr": lr,
+        "solver": solver,
+    }  # fmt: skip
+    if resume is not None:
+        given = [*chosen, *options, *(name for name, value in {**others, "out": out}.items() if value is not None)]
+        _go_on(resume, given)
+        return
+    from neuro_eq.run import fresh_folder
+
+    resolved = _resolve(chosen, options=options, **others)  # type: ignore[arg-type]  # each is of its option's type
     folder = out or fresh_folder(Path("runs"), resolved)
     _refuse_occupied(folder)
-    with RichReporter(resolved.epochs) as reporter:
-        result = execute(resolved, folder, reporter, say=reporter.say)
-    _show(result, resolved, console)
+    _execute(resolved, folder, resume=False)
+
+
+def _go_on(folder: Path, given: list[str]) -> None:
+    from neuro_eq.errors import SpecError
+    from neuro_eq.run import load_config
+
+    if given:
+        option = "--" + given[0].replace("_", "-")
+        raise SpecError(f"it goes on as the folder's config.toml says, so {option} cannot be given with it", "--resume")
+    _execute(load_config(folder / "config.toml"), folder, resume=True)
+
+
+def _execute(config: RunConfig, folder: Path, *, resume: bool) -> None:
+    from neuro_eq.cli.progress import RichReporter, console
+    from neuro_eq.run import execute
+
+    try:
+        with RichReporter(config.epochs) as reporter:
+            result = execute(config, folder, reporter, say=reporter.say, resume=resume)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        begun = (folder / "config.toml").exists()
+        way = f"go on with: neuro_eq run --resume {shlex.quote(str(folder))}" if begun else "nothing was begun"
+        print(f"stopped; {way}", file=sys.stderr)
+        code = stop.code if isinstance(stop, SystemExit) else 130
+        raise typer.Exit(code if isinstance(code, int) else 1) from None
+    _show(result, config, console)
 
 
 def _resolve(
@@ -265,9 +302,10 @@ def _show(result: RunResult, config: RunConfig, console: Any) -> None:
     for row in rows:
         table.add_row(*row)
     console.print(table)
-    for name in ("trajectory", "figure", "weights", "results", "config"):
+    for name in ("trajectory", "figure", "weights", "results", "config", "checkpoint"):
         # Paths are printed plainly: a wrapped path cannot be copied.
-        print(f"{name:<11} {getattr(result, name)}")
+        if getattr(result, name).exists():
+            print(f"{name:<11} {getattr(result, name)}")
     print(f"again       neuro_eq run --config {result.config}")
     if last.test_accuracy == last.test_accuracy:  # not for regression
         print(f"test accuracy {100 * last.test_accuracy:.2f} %")

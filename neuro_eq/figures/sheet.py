@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from neuro_eq.atomic import replacing
 from neuro_eq.errors import FileError, SpecError, did_you_mean
 from neuro_eq.figures.choice import Choice, LackingError
 from neuro_eq.figures.energy import energy_descent, energy_page
@@ -208,12 +209,9 @@ def _title(trajectory: Trajectory) -> str:
 
 
 def _save(figure: Figure, target: Path) -> Path:
-    part = target.with_name(target.name + ".part")
     try:
-        figure.savefig(part, dpi=150, format=target.suffix[1:] or "png")
-        part.replace(target)
-    except (OSError, ValueError) as error:
-        raise FileError(f"{target}: cannot write the picture ({getattr(error, 'strerror', None) or error})") from None
-    finally:
-        part.unlink(missing_ok=True)
+        with replacing(target) as file:
+            figure.savefig(file, dpi=150, format=target.suffix[1:] or "png")
+    except ValueError as error:
+        raise FileError(f"{target}: cannot write the picture ({error})") from None
     return target

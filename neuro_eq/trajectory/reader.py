@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
+from neuro_eq.atomic import part_of
 from neuro_eq.errors import FileError, NeuroEqError, SpecError, did_you_mean
 from neuro_eq.spec import Network
 from neuro_eq.specfile import digest, from_toml
 from neuro_eq.trajectory import schema
+from neuro_eq.trajectory.staged import StagedFile, journal_of
 
 if TYPE_CHECKING:
     import xarray
@@ -48,7 +50,7 @@ class Trajectory:
         self.path = Path(path)
         self._refuse_what_is_no_hdf5()
         try:
-            self._h5 = h5py.File(self.path, "r")
+            self._h5 = h5py.File(self._whole(), "r")
         except (OSError, RuntimeError) as error:
             raise self._damaged(error) from None
         try:
@@ -57,9 +59,13 @@ class Trajectory:
             self._h5.close()
             raise
 
+    def _whole(self) -> Any:
+        """The file; with its journal, where a writer was killed while it changed the file."""
+        return StagedFile(self.path, "r") if os.path.lexists(journal_of(self.path)) else self.path
+
     def _refuse_what_is_no_hdf5(self) -> None:
         if not self.path.exists():
-            part = schema.part_of(self.path)
+            part = part_of(self.path)
             if part.exists():
                 raise FileError(
                     f"{self.path}: is not there, but {part.name} is, from a run that did not finish or still goes "

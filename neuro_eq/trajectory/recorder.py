@@ -28,6 +28,7 @@ from neuro_eq.specfile import digest, to_toml
 from neuro_eq.synapses import SymmetricSynapse
 from neuro_eq.trajectory import schema
 from neuro_eq.trajectory.measures import Measures, energy_terms
+from neuro_eq.trajectory.position import Position
 from neuro_eq.trajectory.store import Store
 
 REMEMBERED = 16
@@ -35,6 +36,9 @@ REMEMBERED = 16
 
 LATEST = 5.0
 """Seconds after which what was recorded goes to the disk even if it is little."""
+
+_OF_A_NETWORK = ("backend", "dtype", "seed", "spec")
+"""Attributes of a file that say which network it records."""
 
 
 class Recorder:
@@ -58,10 +62,12 @@ class Recorder:
         samples: record only the first so many samples of each relaxation; all when not given.
         note: a remark, kept as an attribute.
         overwrite: replace an existing file; the old one stays until the new one is complete.
+        position: go on with the ``.part`` that an earlier recorder left, from a :attr:`position` that it had told;
+            what it recorded later is forgotten.
 
     Raises:
-        FileError: the file exists or cannot be made; from every method, it cannot be written.  The ``.part`` then
-            keeps what it had at the last write.
+        FileError: the file exists, cannot be made or cannot be gone on with; from every method, it cannot be written.
+            The ``.part`` then keeps what it had at the last write.
         SpecError: ``every`` or ``samples`` is less than 1.
     """
 
@@ -73,6 +79,7 @@ class Recorder:
         note: str | None = None,
         *,
         overwrite: bool = False,
+        position: Position | None = None,
     ) -> None:
         for name, value in (("every", every), ("samples", 1 if samples is None else samples)):
             if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
@@ -80,7 +87,7 @@ class Recorder:
         self.path = Path(path)
         self.every = int(every)
         self.samples = samples
-        self._store = Store(self.path, self.every, overwrite)
+        self._store = Store(self.path, self.every, overwrite, position)
         if note is not None:
             self._store.describe(note=str(note))
         # A recorder that is forgotten, or whose program ends early, still leaves a whole file behind.
@@ -92,6 +99,9 @@ class Recorder:
         self._known: deque[_Known] = deque(maxlen=REMEMBERED)
         self._current: _Place | None = None
         self._written = time.monotonic()
+        if position is not None:
+            described = self._store.described()
+            self._theirs = {name: described[name] for name in _OF_A_NETWORK} if "spec" in described else {}
 
     def __enter__(self) -> Recorder:
         return self
@@ -114,10 +124,42 @@ class Recorder:
         self._ending.detach()
         self._store.close(complete=True)
 
+    def abandon(self) -> None:
+        """Close without writing what waits: the file stays as the last flush left it."""
+        self._ending.detach()
+        self._store.abandon()
+
     def flush(self) -> None:
         """Write what waits: a process that is killed from here on has lost nothing up to here."""
         self._store.flush()
         self._written = time.monotonic()
+
+    @property
+    def position(self) -> Position:
+        """How far the file has come; everything up to here is on the disk."""
+        self.flush()
+        return self._store.position
+
+    def refuse_another(self, net: Engine) -> dict[str, Any]:
+        """What a file says of this network.
+
+        Raises:
+            SpecError: the file says it of another one.
+        """
+        theirs = dict(zip(_OF_A_NETWORK, (net.name, net.dtype, net.seed, to_toml(net.spec)), strict=True))
+        different = [name for name, value in theirs.items() if self._theirs and self._theirs[name] != value]
+        if different:
+            raise SpecError(
+                f"{self.path.name} records one network, and this one has another {different[0]}; "
+                "use another Recorder for it",
+                "record",
+            )
+        return theirs
+
+    @property
+    def overwrites(self) -> bool:
+        """Whether a file of the final name is replaced at the end."""
+        return self._store.overwrite
 
     # -- what a training loop says -----------------------------------------------------------------------------
 
@@ -284,17 +326,10 @@ class Recorder:
         """Lay the file out for the first network, and refuse every other."""
         if net is self._net:
             return
-        text = to_toml(net.spec)
-        theirs = {"backend": net.name, "dtype": net.dtype, "seed": net.seed, "spec": text}
+        theirs = self.refuse_another(net)
         if self._theirs:
-            different = [name for name, value in theirs.items() if self._theirs[name] != value]
-            if different:
-                raise SpecError(
-                    f"{self.path.name} records one network, and this one has another {different[0]}; "
-                    "use another Recorder for it",
-                    "record",
-                )
             self._net = net
+            self._block_steps = self._store.recorded_steps(net.spec.free[0].name)
             return
         self._store.describe(**theirs, spec_sha256=digest(net.spec), versions=json.dumps(_versions(net)))
         count = _count(task, self.samples)

@@ -22,16 +22,12 @@ where a nudged phase set out; ``tolerance`` is the residual at which a sample wa
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 from neuro_eq.arrays import Shape
 from neuro_eq.equilibrium import Status
 
 VERSION = 1
 """Raised whenever a file of the old layout would be misread."""
-
-PART = ".part"
-"""Ending of a file that is still being written, or whose writer did not come to its end."""
 
 ABSENT = -1
 """Where a whole number was not recorded."""
@@ -60,11 +56,6 @@ METRIC_AXES = ("epoch", "step")
 STATUS_CODES = (ABSENT, *(int(status) for status in Status))
 STATUS_NAMES = " ".join(["absent", *(status.name.lower() for status in Status)])
 """Attributes ``flag_values`` and ``flag_meanings`` of ``status``, as the CF conventions name codes."""
-
-
-def part_of(path: Path) -> Path:
-    """Where a file lies while it is written."""
-    return path.with_name(path.name + PART)
 
 
 def phase_name(beta: float) -> str:

@@ -5,19 +5,20 @@ not open; a disk that is full leaves one that surely does not ("truncated file")
 longer close it.  Here HDF5 writes into memory, and :meth:`StagedFile.commit` brings the changes to the disk.
 
 A small file is written anew and takes the old one's name, which happens at once.  A large one is changed where it
-lies: first what is new, behind the end of what is there and so out of sight of every reader; then the first page,
-which says where the file ends; then the other pages that changed, from last to first, as HDF5 puts what points behind
-what it points to.  Killed among these (they take about 0.1 ms), the file opens with what was there before and some of
-what is new, and at worst an index of which half is written hides a chunk.  Only a variable that is *added* is truly
-exposed, as its group's list of names is spread over several pages; a trajectory file gets its variables while it is
-small, but for a metric or a label that appears late.
+lies: first what is new, behind the end of what is there and so out of sight of every reader; then a journal beside the
+file, which holds the pages that change; then these pages, the first one (which says where the file ends) before the
+others, from last to first, as HDF5 puts what points behind what it points to.  Killed among these (they take about
+0.1 ms), the file may show an index of which half is written; the journal, still there, has the other half.  Whoever
+opens the file by this class sees it with the journal's pages: no moment is exposed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
+import struct
 from typing import Any
 
 PAGE = 4096
@@ -27,26 +28,44 @@ SMALL = 4 << 20
 """A file of at most so many bytes is written anew at every commit."""
 
 
+_HEAD = struct.Struct("<8s32sqqq")
+_MAGIC = b"neuroeqJ"
+"""A journal: magic, SHA-256 of the rest, base, end and page count; page numbers; the pages, each of ``PAGE`` bytes."""
+
+
 class StagedFile(io.RawIOBase):
-    """A new file whose writes wait in memory until they are committed.
+    """A file whose writes wait in memory until they are committed.
 
     Args:
-        path: the file to make; it must not exist.
+        path: the file.
+        mode: ``"x"`` makes it, and it must not exist; ``"r+"`` goes on with one that a writer has left, its journal
+            included; ``"r"`` only looks, and leaves a journal to its writer.
 
     Raises:
         OSError: the file exists or cannot be made; from :meth:`commit`, it cannot be written.  What was committed
             before is then still there, unless the disk failed in a page that it had taken before.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], mode: str = "x") -> None:
         super().__init__()
         self._path = os.fspath(path)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        self._base = 0  # Bytes that the last commit left on the disk.
-        self._end = 0  # Bytes of the file as HDF5 sees it.
+        flags = {"x": os.O_RDWR | os.O_CREAT | os.O_EXCL, "r+": os.O_RDWR, "r": os.O_RDONLY}[mode]
+        self._file = os.open(path, flags | os.O_CLOEXEC, 0o666)
+        self._base = os.fstat(self._file).st_size  # Bytes that the last commit left on the disk.
+        self._end = self._base  # Bytes of the file as HDF5 sees it.
         self._position = 0
         self._tail = bytearray()  # What lies behind the base.
         self._pages: dict[int, bytearray] = {}  # What changed before it.
+        journal = None if mode == "x" else self._read_journal()
+        if journal is not None:
+            self._end, self._pages = journal
+        if mode == "r":
+            return
+        if mode == "r+":
+            self.commit()
+        for left in (journal_of(path), journal_of(path) + ".new", self._path + ".new"):
+            with contextlib.suppress(OSError):
+                os.unlink(left)
 
     def commit(self) -> None:
         """Bring everything that was written to the disk."""
@@ -84,10 +103,55 @@ class StagedFile(io.RawIOBase):
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self._base)  # Half of it is of no use, and the disk may be full.
             raise
+        if len(self._pages) > 1 or self._end < self._base:
+            self._write_journal()
         for number in sorted(self._pages, key=lambda number: (number > 0, -number)):
             self._put(self._file, number * PAGE, self._pages[number])
         if self._end < self._base:
             os.ftruncate(self._file, self._end)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(journal_of(self._path))
+
+    def _write_journal(self) -> None:
+        content = bytearray(struct.pack(f"<{len(self._pages)}q", *self._pages))
+        for page in self._pages.values():
+            content += page.ljust(PAGE, b"\0")
+        numbers = (self._base, self._end, len(self._pages))
+        head = _HEAD.pack(_MAGIC, _journal_digest(numbers, content), *numbers)
+        fresh = journal_of(self._path) + ".new"
+        try:
+            with open(fresh, "wb") as file:
+                file.write(head + content)
+            os.replace(fresh, journal_of(self._path))
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(fresh)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._base)
+            raise
+
+    def _read_journal(self) -> tuple[int, dict[int, bytearray]] | None:
+        """The end and the pages that a writer was about to bring into this file; None when there is nothing left."""
+        try:
+            with open(journal_of(self._path), "rb") as file:
+                whole = file.read()
+        except OSError:
+            return None
+        if len(whole) < _HEAD.size:
+            return None
+        magic, digest, base, end, count = _HEAD.unpack_from(whole)
+        content = whole[_HEAD.size :]
+        if magic != _MAGIC or digest != _journal_digest((base, end, count), content):
+            return None
+        if self._base < base:
+            return None
+        pages: dict[int, bytearray] = {}
+        for i, number in enumerate(struct.unpack_from(f"<{count}q", content)):
+            first, size = 8 * count + i * PAGE, min(PAGE, base - number * PAGE)
+            page = self._on_disk(number)  # Behind the old end lies already what is new there.
+            page[:size] = content[first : first + size]
+            pages[number] = page
+        return end, pages
 
     def _put(self, file: int, offset: int, data: bytearray) -> None:
         # Released even when the write fails: a bytearray that somebody looks at cannot grow.
@@ -165,9 +229,21 @@ class StagedFile(io.RawIOBase):
 
     def _page(self, number: int) -> bytearray:
         if number not in self._pages:
-            size = min(PAGE, self._base - number * PAGE)
-            self._pages[number] = bytearray(os.pread(self._file, size, number * PAGE))
+            self._pages[number] = self._on_disk(number)
         return self._pages[number]
+
+    def _on_disk(self, number: int) -> bytearray:
+        size = min(PAGE, self._base - number * PAGE)
+        return bytearray(os.pread(self._file, size, number * PAGE))
+
+
+def journal_of(path: str | os.PathLike[str]) -> str:
+    """Where a file's journal lies while the file is changed."""
+    return os.fspath(path) + ".journal"
+
+
+def _journal_digest(numbers: tuple[int, int, int], content: bytes | bytearray) -> bytes:
+    return hashlib.sha256(struct.pack("<qqq", *numbers) + content).digest()
 
 
 def _pages(start: int, stop: int) -> list[tuple[int, int, int]]:

@@ -16,8 +16,10 @@ import h5py
 import numpy as np
 
 from neuro_eq.arrays import Shape
+from neuro_eq.atomic import part_of
 from neuro_eq.errors import FileError, SpecError
 from neuro_eq.trajectory import schema
+from neuro_eq.trajectory.position import Position, cut_back, growing, metric_axes, metric_places, nudges
 from neuro_eq.trajectory.staged import StagedFile
 
 Tail = tuple[tuple[int, int], ...]
@@ -34,26 +36,20 @@ class Store:
         path: the name that the file has when it is complete.
         every: steps from one recorded state to the next.
         overwrite: replace an existing file (when this one is complete) and a left-over ``.part`` (at once).
+        position: go on with the ``.part`` that is there, and forget what lies behind this position.
 
     Raises:
-        FileError: the file exists, or cannot be made; from every other method, it could not be written.  Then the
-            ``.part`` keeps what it had at the last flush, and every later call raises the same error.
+        FileError: the file exists, or cannot be made or gone on with; from every other method, it could not be
+            written.  Then the ``.part`` keeps what it had at the last flush, and every later call raises the same
+            error.
     """
 
-    def __init__(self, path: Path, every: int, overwrite: bool) -> None:
-        self.path, self.part = path, schema.part_of(path)
+    def __init__(self, path: Path, every: int, overwrite: bool, position: Position | None = None) -> None:
+        self.path, self.part = path, part_of(path)
         self._overwrite = overwrite
-        self._refuse_existing()
-        try:
-            if overwrite:
-                self.part.unlink(missing_ok=True)
-            self._staged = StagedFile(self.part)
-        except OSError as error:
-            raise FileError(f"{path}: cannot write it ({_reason(error, path.parent)})") from None
         self._process = os.getpid()
         self._failure: FileError | None = None
         self.closed = False
-        self._h5 = h5py.File(self._staged, "w")
         self._every = every
         self.samples = 0
         self.betas: list[float] = []
@@ -64,13 +60,43 @@ class Store:
         self._metrics: dict[str, str] = {}
         self._places: dict[str, dict[int, int]] = {axis: {} for axis in schema.METRIC_AXES}
         self._values: dict[str, dict[int, float]] = {}
-        self.describe(schema=schema.VERSION, complete=False, every=every, created=_now())
+        if position is None:
+            self._make()
+        else:
+            self._go_on_from(position)
+
+    def _make(self) -> None:
+        self._refuse_existing()
+        try:
+            if self._overwrite:
+                self.part.unlink(missing_ok=True)
+            self._staged = StagedFile(self.part)
+        except OSError as error:
+            raise FileError(f"{self.path}: cannot write it ({_reason(error, self.path.parent)})") from None
+        self._h5 = h5py.File(self._staged, "w")
+        self.describe(schema=schema.VERSION, complete=False, every=self._every, created=_now())
         try:
             self.flush()
         except FileError:
             self.close(complete=False)
             self.part.unlink(missing_ok=True)  # Nothing is in it, and it would be in the way of another try.
             raise
+
+    def _go_on_from(self, position: Position) -> None:
+        with contextlib.ExitStack() as stack:
+            try:
+                self._staged = stack.enter_context(StagedFile(self.part, "r+"))
+                self._h5 = stack.enter_context(h5py.File(self._staged, "r+"))
+                cut_back(self._h5, position, self._every)
+                self.samples, self._steps = position.samples, position.steps
+                self.betas = nudges(self._h5)
+                self._growing = growing(self._h5)
+                self._metrics, self._places = metric_axes(self._h5), metric_places(self._h5)
+                self._h5.attrs.modify("complete", False)
+            except (FileError, OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+                # HDF5 reports damage in many ways.  Nothing has been committed, so the file is as it was.
+                raise FileError(f"{self.part}: cannot go on with it ({_reason(error)})") from None
+            stack.pop_all()
 
     def _refuse_existing(self) -> None:
         if self._overwrite:
@@ -82,6 +108,31 @@ class Store:
                 f"{self.part}: is left from a run that did not finish (or still runs); move it away, or overwrite it "
                 "(overwrite=True)"
             )
+
+    @property
+    def position(self) -> Position:
+        """How far the file has come, with what waits."""
+        places = self._places
+        return Position(
+            samples=self.samples,
+            phases=len(self.betas),
+            steps=self._steps,
+            metric_epochs=len(places["epoch"]),
+            metric_steps=len(places["step"]),
+        )
+
+    @property
+    def overwrite(self) -> bool:
+        """Whether a file of the final name is replaced at the end."""
+        return self._overwrite
+
+    def described(self) -> dict[str, Any]:
+        """Attributes of the whole file."""
+        return dict(self._h5.attrs)
+
+    def recorded_steps(self, population: str) -> int:
+        """Steps in a chunk of a population's states."""
+        return int(self._h5[f"{schema.TRAJECTORY}/{population}/state"].chunks[2])
 
     # -- layout ------------------------------------------------------------------------------------------------
 
@@ -223,17 +274,22 @@ class Store:
 
     def metric(self, axis: str, index: int, values: Mapping[str, float]) -> None:
         """Keep metrics at an index of their axis until the next flush."""
-        group = self._h5.require_group(schema.METRICS)
-        if not len(group):
-            self._axes(group, schema.METRIC_AXES)
         for name in values:
-            if self._metrics.setdefault(name, axis) != axis:
+            if name not in self._metrics:
+                self._add_metric(name, axis)
+            elif self._metrics[name] != axis:
                 raise SpecError(f'"{name}" is recorded by {self._metrics[name]}, so not also by {axis}', "metrics")
-            if name not in group:
-                self._grid(group, name, (axis,), "float64", np.nan, chunks=(1024,))
         place = self._places[axis].setdefault(index, len(self._places[axis]))
         for name, value in values.items():
             self._values.setdefault(name, {})[place] = value
+
+    def _add_metric(self, name: str, axis: str) -> None:
+        group = self._h5.require_group(schema.METRICS)
+        if not len(group):
+            self._axes(group, schema.METRIC_AXES)
+        if name not in group:
+            self._grid(group, name, (axis,), "float64", np.nan, chunks=(1024,))
+        self._metrics[name] = axis
 
     def _write_metrics(self) -> None:
         for name, values in self._values.items():
@@ -271,6 +327,12 @@ class Store:
             self._staged.commit()
         except (OSError, RuntimeError) as error:
             self._fail(error)
+
+    def abandon(self) -> None:
+        """Close without writing: the file on the disk stays as the last flush left it."""
+        self.closed = True
+        self._h5.close()
+        self._staged.close()
 
     def close(self, complete: bool) -> None:
         """Write what waits and close; a complete file takes its name."""

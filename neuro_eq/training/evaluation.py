@@ -1,0 +1,59 @@
+"""A network asked for its answers: cost and accuracy over samples, and whether it fits them at all."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from neuro_eq.datasets import Data
+from neuro_eq.engine import Engine
+from neuro_eq.errors import DataError
+from neuro_eq.solvers import Relaxation
+from neuro_eq.training.results import Score
+
+EVALUATION = Relaxation(tol=1e-4)
+"""How a network settles when it is only asked for its answer."""
+
+EVALUATION_BATCH = 512
+
+
+def evaluate(net: Engine, x: Any, y: Any, how: Relaxation = EVALUATION) -> Score:
+    """Cost and accuracy at the free fixed points of samples, in batches."""
+    sums = np.zeros(4)
+    tol = how.tol if not isinstance(how.tol, str) else EVALUATION.tol
+    assert not isinstance(tol, str)
+    for first in range(0, len(x), EVALUATION_BATCH):
+        part = slice(first, first + EVALUATION_BATCH)
+        state = net.relax(x[part], solver=how.solver, tol=tol, max_steps=how.max_steps)
+        right = correct(net.to_numpy(net.output(state)), y[part])
+        cost = np.sum(net.to_numpy(net.cost(state, y[part])))
+        sums += [float(cost), float(np.sum(right)), float(np.sum(state.steps)), float(np.sum(state.converged))]
+    return Score(*(float(value) for value in sums / len(x)))
+
+
+def correct(output: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Whether each answer's largest value is at its label; not a number for regression."""
+    if np.asarray(y).ndim != 1:
+        return np.full(len(output), math.nan)
+    return np.argmax(output, axis=1) == y
+
+
+def check_fit(net: Engine, data: Data) -> None:
+    """Raise one sentence when a data set cannot train this network."""
+    if len(net.spec.clamped) != 1:
+        raise DataError(f"data: the network has {len(net.spec.clamped)} clamped populations, a data set feeds one")
+    clamped = net.spec.clamped[0]
+    if clamped.size != data.features:
+        raise DataError(
+            f'data: a sample of "{data.name}" has {data.features} values, but population "{clamped.name}" has '
+            f"{clamped.size} units"
+        )
+    if net.spec.cost is None:
+        raise DataError("data: the network has no cost, so there is nothing to learn")
+    if data.classes is None and net.spec.cost.kind == "cross_entropy":
+        raise DataError(f'data: "{data.name}" has values to fit, which cross-entropy cannot; use squared_error')
+    outputs = net.spec.cost.outputs(net.spec.shapes)
+    if outputs != data.outputs:
+        raise DataError(f'data: "{data.name}" asks for {data.outputs} outputs, but the network has {outputs}')
