@@ -55,7 +55,7 @@ class Recorded(Frozen):
         overwrite: whether it takes the place of a file of that name at the end.
     """
 
-    name: str = Field(pattern=r"^[^/\\\x00]+$")
+    name: str = Field(pattern=r"^[^/\\\x00]*[^/\\\x00.][^/\\\x00]*$")
     position: Position
     overwrite: bool
 

@@ -83,7 +83,7 @@ def refused_without_a_folder(cwd: Path, engine: str, solver: str, message: str) 
 
 def test_a_run_leaves_everything_it_names(finished: tuple[Path, str]) -> None:
     folder, output = finished
-    names = {"config.toml", "figure.png", "results.json", "trajectory.h5", "weights.npz"}
+    names = {"checkpoint.ckpt", "config.toml", "figure.png", "results.json", "trajectory.h5", "weights.npz"}
     assert {path.name for path in folder.iterdir()} == names
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
     for name in names:
