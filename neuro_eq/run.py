@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import Field, SerializeAsAny, field_validator
 
 from neuro_eq.atomic import replacing, write_text
+from neuro_eq.budget import NormBudget
 from neuro_eq.compiler import compile as compile_network
 from neuro_eq.datasets import Data, load_data
 from neuro_eq.errors import FileError, SpecError
@@ -57,6 +58,7 @@ class RunConfig(Frozen):
     schedule: SerializeAsAny[Schedule] = Cosine()
     free: Relaxation | None = None
     nudged: Relaxation | None = None
+    budget: NormBudget | None = None
     network: Network
 
     @field_validator("options")
@@ -76,10 +78,11 @@ class RunConfig(Frozen):
         except SpecError as error:
             raise error.inside(info.field_name) from None
 
-    @field_validator("free", "nudged", "network", mode="before")
+    @field_validator("free", "nudged", "budget", "network", mode="before")
     @classmethod
     def _nested(cls, value: Any, info: Any) -> Any:
-        kind: type[Frozen] = Network if info.field_name == "network" else Relaxation
+        kinds: dict[str, type[Frozen]] = {"network": Network, "budget": NormBudget}
+        kind = kinds.get(info.field_name, Relaxation)
         if not isinstance(value, Mapping):
             return value
         try:
@@ -172,6 +175,7 @@ def execute(
                 batch_size=config.batch_size,
                 seed=config.seed,
                 schedule=config.schedule,
+                budget=config.budget,
                 free=config.free,
                 nudged=config.nudged,
                 record=result["trajectory"],

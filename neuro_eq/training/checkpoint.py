@@ -15,10 +15,10 @@ import os
 import struct
 import tokenize
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -238,9 +238,14 @@ def _words(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def restored(checkpoint: Checkpoint, shapes: Mapping[str, tuple[int, ...]], path: str | os.PathLike[str]) -> None:
-    """Raise when the arrays are not those of a network with parameters of these shapes."""
-    for what, values in (("parameters", checkpoint.parameters), *checkpoint.moments.items()):
-        found: dict[str, Any] = {name: value.shape for name, value in values.items()}
-        if found != dict(shapes):
-            raise FileError(f"{path}: its {what} are not those of this network, so the file was changed or is damaged")
+def refuse_what_does_not_fit(
+    saved: Checkpoint,
+    shapes: Mapping[str, tuple[int, ...]],
+    moments: Collection[str],
+    path: str | os.PathLike[str],
+) -> None:
+    """Raise when the arrays are not those of a network with parameters of these shapes and of its optimiser."""
+    parts = {"parameters": saved.parameters, **saved.moments}
+    shapes_found = [{name: value.shape for name, value in part.items()} for part in parts.values()]
+    if set(saved.moments) != set(moments) or any(found != dict(shapes) for found in shapes_found):
+        raise FileError(f"{path}: its arrays are not those of this network and optimiser, so it is damaged")

@@ -241,7 +241,7 @@ class _Run:
             )
         saved = files.read(self.checkpoint)
         refuse_another_run(saved, self.settings, self.epochs, self.batches, self.schedule, self.checkpoint)
-        files.restored(saved, self.net.spec.parameter_shapes, self.checkpoint)
+        files.refuse_what_does_not_fit(saved, self.net.spec.parameter_shapes, self.optimizer.moments, self.checkpoint)
         return saved
 
     def _fresh(self) -> None:
@@ -283,9 +283,10 @@ class _Run:
     def _step(self, gradient: Parameters, evidence: Evidence, right: np.ndarray) -> None:
         self._refuse_what_diverged(evidence)
         progress = ((self.epoch - 1) * self.batches + self.batch) / (self.epochs * self.batches)
-        parameters, state = self.optimizer.step(
-            self.net.parameters, gradient, self.state, self.schedule.scale(progress)
-        )
+        with np.errstate(all="ignore"):  # Numbers that are not finite are refused in our own words.
+            parameters, state = self.optimizer.step(
+                self.net.parameters, gradient, self.state, self.schedule.scale(progress)
+            )
         try:
             self._take(parameters)
         except SpecError:

@@ -14,7 +14,7 @@ import pytest
 
 import neuro_eq as ne
 from neuro_eq.methods import EqProp, ImplicitDifferentiation
-from neuro_eq.optimizers import Constant, Cosine
+from neuro_eq.schedules import Constant, Cosine
 from neuro_eq.training.interruption import Interruption
 
 BATCHES = 3
@@ -27,6 +27,15 @@ CASES: list[Any] = [
     pytest.param({"method": ne.EqProp(0.1), "spec": SELF, "schedule": Cosine()}, id="self-synapse-cosine"),
     pytest.param({"method": ne.AsymEP(0.1), "spec": DIRECTED}, id="asymep-directed"),
     pytest.param({"method": ImplicitDifferentiation()}, id="implicit"),
+    pytest.param(
+        {
+            "method": ne.VectorField(0.1),
+            "optimizer": ne.SGD(0.1, momentum=0.9, nesterov=True),
+            "schedule": Cosine(warmup=0.3),
+            "budget": ne.NormBudget(0.5),
+        },
+        id="vectorfield-momentum-warmup-budget",
+    ),
 ]
 
 

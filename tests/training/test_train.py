@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +113,25 @@ def test_a_network_that_blows_up_ends_in_one_sentence_and_keeps_the_file(tmp_pat
         train_xor(net, 1, record=tmp_path / "run.h5")
     with ne.open_trajectory(tmp_path / "run.h5.part") as trajectory:
         assert not trajectory.complete
+
+
+@pytest.mark.parametrize("optimizer", [ne.SGD(0.1), ne.Adam(1e-2)])
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_a_gradient_that_is_not_finite_is_named(monkeypatch: pytest.MonkeyPatch, optimizer: Any, bad: float) -> None:
+    original = ne.EqProp.gradient
+
+    def broken(*arguments: Any, **named: Any) -> Any:
+        gradient, evidence = original(*arguments, **named)
+        gradient["output_bias.bias"] = gradient["output_bias.bias"] + np.array([0.0, bad])
+        return gradient, evidence
+
+    monkeypatch.setattr(ne.EqProp, "gradient", broken)
+    net = network()
+    before = net.parameters
+    with pytest.raises(ne.TrainingError, match=r"^epoch 1, batch 1: the gradient of output_bias\.bias is not finite; "):
+        ne.train(net, load_data("xor"), optimizer=optimizer, epochs=1)
+    for name, value in net.parameters.items():
+        np.testing.assert_array_equal(value, before[name])
 
 
 @pytest.mark.parametrize(
