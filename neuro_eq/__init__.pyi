@@ -5,6 +5,8 @@ from . import models as models
 from . import schedules as schedules
 from . import synapses as synapses
 from .budget import NormBudget as NormBudget
+from .checking import Report as Report
+from .checking import check as check
 from .compiler import compile as compile  # noqa: A004
 from .contraction import Lipschitz as Lipschitz
 from .contraction import lipschitz as lipschitz

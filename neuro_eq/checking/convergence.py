@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from jaxtyping import Float
 
 from neuro_eq.checking.report import Row, Section, Trace, Verdict, judged, note
 from neuro_eq.checking.subject import BUDGET, ROUNDINGS, Subject
@@ -14,6 +13,7 @@ from neuro_eq.engine import Engine, Settling, Task
 from neuro_eq.equilibrium import Equilibrium, Status
 from neuro_eq.methods.base import nudge_size, tolerance
 from neuro_eq.solvers import Picard
+from neuro_eq.vectors import Vectors
 
 STARTS = 3
 """Random starts beside the zero one."""
@@ -53,9 +53,7 @@ def _from_several_starts(subject: Subject) -> list[Row]:
     tol = stopping(subject)
     tol = np.where(np.isfinite(tol) & (tol > 0), tol, PLAIN_TOLERANCE)
     starts = [None, *subject.starts(STARTS)]
-    found = [
-        net.relax(subject.x, start=start, solver=how.solver, tol=tol, max_steps=how.max_steps) for start in starts
-    ]
+    found = [net.relax(subject.x, start=start, solver=how.solver, tol=tol, max_steps=how.max_steps) for start in starts]
     status = np.concatenate([state.status for state in found])
     steps = np.concatenate([state.steps for state in found])
     failed = int(np.sum(status != Status.CONVERGED))
@@ -63,8 +61,8 @@ def _from_several_starts(subject: Subject) -> list[Row]:
     furthest = float(np.max([np.max(np.nan_to_num(state.residual, nan=np.inf)) for state in found]))
     rows = [judged(
         section, "", f"runs that do not settle, of {status.size}", failed, 0.0,
-        f"within {how.max_steps} steps: {ended}, largest residual {furthest:.0e}; raise max_steps, lower alpha, lower gain "
-        "or use a norm budget",
+        f"within {how.max_steps} steps: {ended}, largest residual {furthest:.0e}; raise max_steps, lower alpha, lower "
+        "gain or use a norm budget",
     )]  # fmt: skip
     settled = status == Status.CONVERGED
     if settled.any():
@@ -87,13 +85,13 @@ def _one_fixed_point(subject: Subject, starts: list[dict[str, np.ndarray] | None
     ]
     arrived = np.all([end.converged for end in ends], axis=0)
     if not arrived.any():
-        return note(Section.CONVERGENCE, "", what, None, "no sample settles from every start, so there is nothing to compare")
+        return note(Section.CONVERGENCE, "", what, None, "no sample settles from every start: nothing to compare")
     states = [{name: value[arrived] for name, value in numbers(net, end.states).items()} for end in ends]
     apart = max(largest(one, states[0]) for one in states[1:])
     return judged(
         Section.CONVERGENCE, "", what, apart, SAME * float(np.max(size)),
-        f"different starts end {apart:.1g} apart: there are several fixed points, so the answer depends on where a phase "
-        "starts; lower gain, or use a norm budget",
+        f"different starts end {apart:.1g} apart: there are several fixed points, so the answer depends on where a "
+        "phase starts; lower gain, or use a norm budget",
     )  # fmt: skip
 
 
@@ -162,9 +160,8 @@ def safe_alpha(subject: Subject) -> float:
     from scipy.sparse.linalg import LinearOperator, eigsh
 
     net, spec = subject.oracle, subject.spec
-    shapes = {p.name: p.shape for p in spec.free}
-    slope = max(p.activation.slope_bound for p in spec.free)
-    n = spec.free_units
+    vectors, n = Vectors(net), spec.free_units
+    slope = max(p.activation.slope_sup(net.dynamics.own(net.parameters, p.name)) for p in spec.free)
     curvature = 0.0
     for state in (subject.rest, net.relax(subject.x, start=subject.starts(1)[0], tol=None, max_steps=0)):
         for sample in range(min(2, subject.batch)):
@@ -174,8 +171,8 @@ def safe_alpha(subject: Subject) -> float:
 
             def bend(vector: np.ndarray, a: Mapping[str, np.ndarray] = a) -> np.ndarray:
                 """``∂²e v = −D v``."""
-                moved = net.dynamics.response(a, split(vector.ravel(), shapes), net.parameters)
-                return -join(moved)
+                moved = net.dynamics.response(a, vectors.split(vector.reshape(1, n)), net.parameters)
+                return -vectors.join(moved).ravel()
 
             if n < 3:
                 matrix = np.stack([bend(row) for row in np.eye(n)])
@@ -187,18 +184,6 @@ def safe_alpha(subject: Subject) -> float:
             curvature = max(curvature, top)
     # The eigenvalue is known to a thousandth.
     return 1.0 / (1.0 + 1.001 * curvature * slope)
-
-
-def split(vector: Float[np.ndarray, " units"], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """One sample's vector as populations."""
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])[:-1]
-    parts = np.split(vector, ends)
-    return {name: part.reshape(1, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
-
-
-def join(values: Mapping[str, np.ndarray]) -> Float[np.ndarray, " units"]:
-    """The way back."""
-    return np.concatenate([np.asarray(value).ravel() for value in values.values()])
 
 
 class Descent:
@@ -227,9 +212,7 @@ def descent(subject: Subject, alpha: float) -> tuple[float, float]:
     """The largest rise of any sample's energy in a step, and the largest term of the energy."""
     seen = Descent()
     start = subject.starts(1)[0]
-    subject.oracle.relax(
-        subject.x, start=start, solver=Picard(alpha), tol=None, max_steps=FLOW_STEPS, record=seen
-    )
+    subject.oracle.relax(subject.x, start=start, solver=Picard(alpha), tol=None, max_steps=FLOW_STEPS, record=seen)
     energy = np.array(seen.energy)
     rise = np.max(np.diff(energy, axis=0)) if len(energy) > 1 else 0.0
     return (float(max(rise, 0.0)) if np.isfinite(rise) else float("inf")), seen.scale

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from neuro_eq.checking.subject import BUDGET, Subject
 from neuro_eq.equilibrium import Equilibrium
@@ -52,9 +51,7 @@ def derivatives(subject: Subject, gradient: Mapping[str, np.ndarray], name: str,
     return [_along(subject, gradient, name, direction) for direction in directions]
 
 
-def _along(
-    subject: Subject, gradient: Mapping[str, np.ndarray], name: str, direction: Float[np.ndarray, "..."]
-) -> Derivative:
+def _along(subject: Subject, gradient: Mapping[str, np.ndarray], name: str, direction: np.ndarray) -> Derivative:
     net, rest = subject.oracle, subject.rest
     base = np.asarray(net.parameters[name])
     # A symmetric self-synapse moves among symmetric matrices only.
@@ -66,7 +63,7 @@ def _along(
     # The cost is known to some roundings of its own size, and of 1, the size of what it is the difference of.
     cost = max(float(np.mean(net.cost(rest, subject.y))), 1.0)
     tried = []
-    for length in KINKED if subject.kinked else SMOOTH:
+    for length in SMOOTH if subject.smooth else KINKED:
         h = length * max(1.0, float(np.linalg.norm(base)))
         try:
             slopes = [_difference(subject, name, base, direction, h / 2**i, rest) for i in range(3)]

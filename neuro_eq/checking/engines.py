@@ -24,7 +24,7 @@ from neuro_eq.engine import Ability, Agreement, Engine
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError, NeuroEqError
 from neuro_eq.methods import GradientMethod
-from neuro_eq.solvers import Relaxation, Solver
+from neuro_eq.solvers import Relaxation
 
 SHORT = 20
 """Steps of the fixed schedule from a random start: few, so that a network that does not contract is judged too."""
@@ -122,14 +122,17 @@ class Oracle:
         return wanted, max(moved)
 
     def at_convergence(self, epsilon: float) -> tuple[list[dict[str, np.ndarray]], np.ndarray, float, float]:
-        """The fixed point; the tolerance at that precision; what that leaves open; the sensitivity of the fixed point."""
+        """The fixed point, the tolerance at that precision, what it leaves open, and the fixed point's sensitivity."""
         s = self.subject
         wanted = states(s.oracle, (s.rest,))
         tol = 10.0 * epsilon * s.oracle.rms(s.rest.states)
         left = farthest(states(s.oracle, self.settled(s.oracle, tol)), wanted)
         deep = int(np.max(s.rest.steps))
-        how = {"solver": s.settling.solver, "tol": None, "max_steps": deep}
-        moved = [farthest(states(net, (net.relax(s.x, **how),)), wanted) / PROBE for net in self.nets]
+        solver = s.settling.solver
+        moved = [
+            farthest(states(net, (net.relax(s.x, solver=solver, tol=None, max_steps=deep),)), wanted) / PROBE
+            for net in self.nets
+        ]
         return wanted, tol, left, max(moved)
 
     def gradient(self, name: str, method: GradientMethod) -> tuple[dict[str, np.ndarray], list[dict[str, np.ndarray]]]:
@@ -177,7 +180,9 @@ def _one_engine(
         say(f"{candidate.label}: {name}")
         lacking = [need for need in method.needs if need in net.lacks]
         if lacking:
-            skipped.append(Skipped(f"{name} on {candidate.label}", f"it cannot {lacking[0].value}: {net.lacks[lacking[0]]}"))
+            why = Skipped(f"{name} on {candidate.name}", f"it cannot {lacking[0].value}: {net.lacks[lacking[0]]}")
+            if why not in skipped:
+                skipped.append(why)
             continue
         yield _gradient(oracle, candidate, net, name, method)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from neuro_eq import __version__, arguments
 from neuro_eq.backend import Backend
+from neuro_eq.checking.contraction import check_contraction
 from neuro_eq.checking.convergence import check_convergence
 from neuro_eq.checking.engines import check_engines
 from neuro_eq.checking.methods import check_methods
@@ -79,6 +80,8 @@ def check(
     # Whatever a wrong network overflows into is an outcome here, not a surprise.
     with np.errstate(all="ignore"):
         rows, traces = check_convergence(subject, progress)
+        contraction, constants = check_contraction(subject, progress)
+        rows += contraction
         curves: list[Curve] = []
         if spec.cost is not None:
             found, curves = check_methods(subject, progress)
@@ -97,7 +100,7 @@ def check(
         skipped=tuple(skipped),
         curves=tuple(curves),
         traces=tuple(traces),
-        constants=None,
+        constants=constants,
         seconds=time.perf_counter() - began,
         version=__version__,
     )

@@ -67,10 +67,14 @@ def _errors(axis: Axes, report: Report) -> None:
         _empty(axis, "no gradient to compare")
         return
     anchors: dict[int, float] = {}
-    for curve, colour in zip(curves, COLOURS * len(curves), strict=False):
+    for i, curve in enumerate(curves):
+        # Methods that agree lie on each other: the later ones are thinner and their marks hollow.
+        colour, wide = COLOURS[i % len(COLOURS)], 2.6 - 1.8 * i / max(1, len(curves) - 1)
         seen = np.isfinite(curve.errors) & (np.array(curve.errors) > 0)
         betas, errors = np.array(curve.betas)[seen], np.array(curve.errors)[seen]
-        axis.plot(betas, errors, color=colour, marker="o", ms=4, lw=1.3, label=curve.method)
+        axis.plot(
+            betas, errors, color=colour, marker="o", ms=2.0 + 2.2 * wide, mfc="white", lw=wide, label=curve.method
+        )
         if curve.expected and betas.size:
             anchors.setdefault(curve.expected, 0.45 * errors[0] / betas[0] ** curve.expected)
     span = np.array([min(curves[0].betas), max(curves[0].betas)])
@@ -92,7 +96,7 @@ _SUPERSCRIPT = {2: "²", 3: "³", 4: "⁴", 6: "⁶", 8: "⁸"}
 
 
 def _engines(axis: Axes, report: Report) -> None:
-    axis.set_title("engines: error as a share of its tolerance", loc="left")
+    axis.set_title("engines", loc="left")
     rows = [
         row for row in report.rows
         if row.section in (Section.FIXED_POINTS, Section.ENGINES) and row.share is not None
@@ -121,9 +125,9 @@ def _engines(axis: Axes, report: Report) -> None:
     axis.set_xlim(LEAST / 2.5, right)
     axis.set_yticks(range(len(groups)), groups[::-1])
     axis.set_ylim(-0.6, len(groups) - 0.4)
-    axis.set_xlabel(f"1 is the tolerance; {LEAST:.0e} and below at the left edge")
-    # Below the axis nothing can be in its way.
-    axis.legend(frameon=False, fontsize=8.5, loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=2, borderaxespad=0)
+    axis.set_xlabel("error / tolerance (exact at the left edge)")
+    # Above the axis nothing can be in its way.
+    axis.legend(frameon=False, fontsize=8.5, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, borderaxespad=0)
     axis.grid(axis="y", color="#eeeeee", zorder=0)
     axis.set_axisbelow(True)
 
@@ -140,9 +144,9 @@ def _residuals(axis: Axes, report: Report) -> None:
         return
     for trace, colour in zip(report.traces, COLOURS, strict=False):
         steps = np.arange(len(trace.median))
-        median, largest = (np.where(np.isfinite(v) & (np.array(v) > 0), v, np.nan) for v in (trace.median, trace.largest))
-        axis.plot(steps, median, color=colour, lw=1.5, label=f"{trace.phase}: median")
-        axis.fill_between(steps, median, largest, color=colour, alpha=0.2, lw=0, label="to the largest")
+        median, largest = (_positive(np.array(values)) for values in (trace.median, trace.largest))
+        axis.plot(steps, median, color=colour, lw=1.5, label=f"{trace.phase}, median to largest")
+        axis.fill_between(steps, median, largest, color=colour, alpha=0.2, lw=0)
         if trace.tolerance is not None and trace is report.traces[0]:
             axis.axhline(trace.tolerance, color=INK, lw=0.8, ls=":")
             axis.annotate(
@@ -154,6 +158,11 @@ def _residuals(axis: Axes, report: Report) -> None:
     axis.set_ylabel("RMS of drive − u")
     axis.set_xlim(left=0)
     axis.legend(frameon=False, fontsize=8.5)
+
+
+def _positive(values: np.ndarray) -> np.ndarray:
+    """What a logarithmic axis can show."""
+    return np.where(np.isfinite(values) & (values > 0), values, np.nan)
 
 
 def _contraction(axis: Axes, report: Report) -> None:

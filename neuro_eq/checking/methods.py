@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from neuro_eq.checking.catalogue import EXACT, NUDGING, ORDER, named_methods
+from neuro_eq.checking.catalogue import EXACT, NEEDS_SYMMETRY, NUDGING, ORDER, named_methods
 from neuro_eq.checking.differences import derivatives
 from neuro_eq.checking.report import Curve, Row, Section, Verdict, judged, note
 from neuro_eq.checking.subject import Subject
@@ -24,7 +24,7 @@ EQUAL = 1e-9
 """To which methods without a nudge agree."""
 
 SMALL = {1: 1e-2, 2: 1e-4}
-"""The error that an estimate of this order may have at the smallest β; a network that is curved more needs smaller ones."""
+"""The error that an estimate of this order may have at the smallest β; a curved network needs smaller ones."""
 
 DIFFERENCES = 1e-6
 """To which a derivative agrees with differences of the cost that are themselves sure of it."""
@@ -70,14 +70,16 @@ def check_methods(subject: Subject, say: Callable[[str], None]) -> tuple[list[Ro
             curve, places = follow(subject, name, make, truth)
             curves.append(curve)
             rows += judge(subject, curve, places)
+    rows += _kinks(curves)
     rows += _as_asked(subject, methods, truth, curves)
     return rows, curves
 
 
 def _adjoint(evidence: Evidence) -> Row:
     assert evidence.adjoint_residual is not None, "the yardstick solves an adjoint equation"
+    worst = float(np.max(evidence.adjoint_residual))
     return judged(
-        Section.METHODS, "ImplicitDifferentiation", "residual of the adjoint", float(np.max(evidence.adjoint_residual)), 1e-10,
+        Section.METHODS, "ImplicitDifferentiation", "residual of the adjoint", worst, 1e-10,
         "the adjoint equation (I − Dᵀρ')μ = ∂C/∂a is near-singular, so the gradient is nearly undefined: lower gain",
     )  # fmt: skip
 
@@ -93,14 +95,14 @@ def _differences(subject: Subject, truth: dict[str, np.ndarray], say: Callable[[
         if not np.isfinite(doubt) or doubt > 1e-3:
             rows.append(note(
                 Section.METHODS, "ImplicitDifferentiation", what, error if np.isfinite(error) else None,
-                f"differences of the cost are unsure by {doubt:.0e} of the derivative, which vanishes, jumps or has a kink",
+                f"differences of the cost are unsure by {doubt:.0e} of the derivative: zero, a jump or a kink",
             ))  # fmt: skip
             continue
         tolerance = max(DIFFERENCES, 10.0 * doubt)
         rows.append(judged(
             Section.METHODS, "ImplicitDifferentiation", what, error, tolerance,
-            f"the implicit gradient of {name} is off by {error:.1e} from differences of the cost: its drive_vjp, or the "
-            "response, transposed or slope of what lies between it and the cost, is wrong",
+            f"the implicit gradient of {name} is off by {error:.1e} from differences of the cost: its drive_vjp, or "
+            "the response, transposed or slope of what lies between it and the cost, is wrong",
         ))  # fmt: skip
     return rows
 
@@ -140,14 +142,10 @@ def follow(
         crossing.append(crossed(subject, net, evidence))
         places = {key: _finite(relative({key: found[key]}, {key: truth[key]})) for key in truth}
     expected = ORDER.get(name, 2)
-    if name == BIASED and not subject.symmetric:
+    if name in NEEDS_SYMMETRY and not subject.symmetric:
         expected = 0
     curve = Curve(name, expected, BETAS, tuple(errors), tuple(cosines), tuple(floors), tuple(crossing))
     return curve, places
-
-
-BIASED = "VectorField"
-"""The method that is exact for symmetric networks only."""
 
 
 def crossed(subject: Subject, net: Engine, evidence: Evidence) -> float:
@@ -187,32 +185,28 @@ def judge(subject: Subject, curve: Curve, places: dict[str, float]) -> list[Row]
     if curve.expected == 0:
         return [note(
             section, method, f"cosine at β = {last:g}", angle,
-            f"the network is not symmetric, so {method} stays biased however small β is; use AsymEP, or an exact method",
+            f"the network is not symmetric, so {method} stays biased however small β is; use AsymEP or an exact one",
         )]  # fmt: skip
     if floor > 1e-2:
         return [judged(
             section, method, f"residual / nudge at β = {last:g}", floor, 1e-2,
             "the nudged phases do not settle even with many steps: lower alpha, or gain",
         )]  # fmt: skip
-    if subject.kinked:
-        rows = [
-            judged(
-                section, method, f"cosine at β = {last:g}", angle, ALIGNED,
-                f'the estimate points elsewhere, mostly in "{worst}" (off by {places[worst]:.0e}); '
-                f"{curve.crossing[-1]:.1%} of the units cross a kink there",
-                at_least=True,
-            )
-        ]  # fmt: skip
-        if any(curve.crossing):
-            crossing = ", ".join(f"{part:.1%} at {beta:g}" for beta, part in zip(curve.betas, curve.crossing, strict=True) if part)
-            rows.append(note(
-                section, method, "units that cross a kink, at most", max(curve.crossing),
-                f"between the phases units cross a kink of their activation ({crossing}), so no power of β is expected",
-            ))  # fmt: skip
-        return rows
+    if not subject.smooth:
+        return [judged(
+            section, method, f"cosine at β = {last:g}", angle, ALIGNED,
+            f'the estimate points elsewhere, mostly in "{worst}" (off by {places[worst]:.0e}); '
+            f"{curve.crossing[-1]:.1%} of the units cross a kink there",
+            at_least=True,
+        )]  # fmt: skip
     power = order(curve)
     if power is None or error <= max(ABOVE_THE_FLOOR * floor, EQUAL):
-        return [Row(section, method, f"error at β = {last:g}", error, max(ABOVE_THE_FLOOR * floor, EQUAL), Verdict.OK)]
+        # The curve has reached what settling leaves: its order is worth saying, and the limit is what counts.
+        allowed = max(ABOVE_THE_FLOOR * floor, EQUAL)
+        rows = [judged(section, method, f"error at β = {last:g}", error, allowed, "")]
+        if power is not None:
+            rows.append(note(section, method, "order in β", power, f"{curve.expected} is expected where β is small"))
+        return rows
     power_row = judged(
         section, method, "order in β", power, 0.9 * curve.expected,
         f"the error does not fall as β^{curve.expected}: it is {error:.1e} at β = {last:g}, mostly in "
@@ -224,9 +218,24 @@ def judge(subject: Subject, curve: Curve, places: dict[str, float]) -> list[Row]
     if error > limit and power_row.verdict is Verdict.OK:
         return [power_row, note(
             section, method, what, error,
-            f"it falls as it should, but from a high level: this network is curved, so keep β well below {curve.betas[0]:g}",
+            "it falls as it should, but from a high level: this network is curved, so β has to be small",
         )]  # fmt: skip
     return [power_row, judged(section, method, what, error, limit, power_row.says)]
+
+
+def _kinks(curves: list[Curve]) -> list[Row]:
+    """How many units cross a kink between the phases, said once: of the method whose phases are furthest apart."""
+    crossing = [curve for curve in curves if any(curve.crossing)]
+    if not crossing:
+        return []
+    widest = max(crossing, key=lambda curve: max(curve.crossing))
+    parts = zip(widest.betas, widest.crossing, strict=True)
+    where = ", ".join(f"{part:.2%} at β = {beta:g}" for beta, part in parts if part)
+    return [note(
+        Section.METHODS, "", "units that cross a kink, at most", max(widest.crossing),
+        f"between the phases units cross a kink of their activation ({where}), so the error follows no power of β and "
+        "gradients are judged by their cosine",
+    )]  # fmt: skip
 
 
 def _as_asked(
@@ -243,7 +252,8 @@ def _as_asked(
     loud = evidence.nudge_size > 100.0 * evidence.rounding
     rows = []
     if not loud.any():
-        rows.append(note(section, group, "residual / nudge", None, "the nudge is lost in rounding: a larger β would help"))
+        says = "the nudge is lost in rounding: a larger β would help"
+        rows.append(note(section, group, "residual / nudge", None, says))
     else:
         ratio = np.where(loud, evidence.residual / np.where(loud, evidence.nudge_size, 1.0), 0.0)
         worst = _finite(float(np.max(ratio)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from enum import Enum
@@ -75,7 +76,8 @@ def judged(
     section: Section, group: str, what: str, value: float, tolerance: float, says: str, *, at_least: bool = False
 ) -> Row:
     """A row whose verdict is the comparison of a value with its tolerance; ``says`` is kept where it is missed."""
-    value = value if value == value else float("inf") * (-1.0 if at_least else 1.0)
+    if math.isnan(value):
+        value = -math.inf if at_least else math.inf
     fine = value >= tolerance if at_least else value <= tolerance
     verdict = Verdict.OK if fine else Verdict.MISSED
     return Row(section, group, what, float(value), float(tolerance), verdict, "" if fine else says, at_least)

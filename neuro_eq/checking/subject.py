@@ -16,8 +16,8 @@ from neuro_eq.dynamics import Dynamics
 from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import DataError
-from neuro_eq.methods.base import Evidence, GradientMethod
-from neuro_eq.solvers import Relaxation
+from neuro_eq.methods import DyadicEP, Evidence, GradientMethod
+from neuro_eq.solvers import Picard, Relaxation
 from neuro_eq.spec import Network
 from neuro_eq.synapses import SymmetricSynapse
 
@@ -28,13 +28,13 @@ ROUNDINGS = 64.0
 """Machine epsilons, times the size of the potentials, below which a residual is only the rounding of a sum."""
 
 PROBE = 1e-6
-"""Relative size of the disturbance that shows what rounding does: far above float64's own, and small enough to be linear."""
+"""Relative size of the disturbance that shows what rounding does: far above float64's own, and still linear."""
 
 
 def single(values: Any) -> np.ndarray:
     """The nearest numbers that float32 holds, in float64: engines of either precision then start from equal ones."""
     with np.errstate(over="ignore"):
-        return np.float64(np.float32(values))
+        return np.asarray(values, dtype=np.float32).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,11 @@ class Subject:
         return all(isinstance(synapse, SymmetricSynapse) for synapse in self.spec.synapses)
 
     @property
+    def smooth(self) -> bool:
+        """Whether everything is analytic, so that errors fall with powers of β."""
+        return not self.kinked and all(synapse.analytic for synapse in self.spec.synapses)
+
+    @property
     def kinked(self) -> tuple[str, ...]:
         """The free populations whose activation has kinks."""
         return tuple(p.name for p in self.spec.free if not p.activation.analytic)
@@ -91,9 +96,7 @@ class Subject:
     def starts(self, count: int) -> list[dict[str, np.ndarray]]:
         """Random potentials of standard deviation one."""
         rng = self.rng(1)
-        return [
-            {p.name: single(rng.normal(size=(self.batch, *p.shape))) for p in self.spec.free} for _ in range(count)
-        ]
+        return [{p.name: single(rng.normal(size=(self.batch, *p.shape))) for p in self.spec.free} for _ in range(count)]
 
     @cached_property
     def oracle(self) -> Engine:
@@ -128,8 +131,11 @@ class Subject:
     def gradient(
         self, method: GradientMethod, net: Engine, how: Relaxation | None = None
     ) -> tuple[dict[str, Array], Evidence]:
-        """A method's gradient on these samples."""
-        return method.gradient(net, self.x, self.y, free=how)
+        """A method's gradient on these samples; the linear relaxation of DyadicEP is Picard's alone."""
+        nudged = how
+        if isinstance(method, DyadicEP) and not isinstance(self.settling.solver, Picard):
+            nudged = (how or method.settles).model_copy(update={"solver": Picard()})
+        return method.gradient(net, self.x, self.y, free=how, nudged=nudged)
 
 
 class Disturbed(Dynamics):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import neuro_eq as ne
+from neuro_eq import comparison
 from neuro_eq.backend import backend as announced
 from neuro_eq.engine import Ability, Agreement, Engine, Settling, Task
 from neuro_eq.specfile import digest
@@ -243,12 +244,12 @@ def directed_network(request: pytest.FixtureRequest) -> ne.Network:
 
 
 class Compare:
-    """Comparisons of what engines answer, all in float64."""
+    """Comparisons of what engines answer, all in float64, by the rules that ``neuro_eq check`` uses."""
 
-    @staticmethod
-    def numbers(net: Engine, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Arrays of an engine as NumPy's."""
-        return {name: np.asarray(net.to_numpy(value), dtype=np.float64) for name, value in values.items()}
+    numbers = staticmethod(comparison.numbers)
+    joined = staticmethod(comparison.joined)
+    cosine = staticmethod(comparison.cosine)
+    relative = staticmethod(comparison.relative)
 
     def states(self, found: Any, net: Engine, wanted: Any, oracle: Engine, within: float) -> None:
         """Potentials and activities of two equilibria agree absolutely; residuals too, as they are sums of the same."""
@@ -269,40 +270,14 @@ class Compare:
         agreement: Agreement,
         beta: float | None = None,
     ) -> None:
-        """Gradients agree, and come in the spec's order and shapes.
-
-        As a whole, relative to its norm, a gradient agrees to ``gradient_at(beta)``.  Each parameter agrees relative
-        to its largest entry, plus what rounding leaves: a contrast of states known to ``noise`` is divided by β, so
-        a parameter whose true gradient is small or zero is known to ``noise/β`` absolutely.  Where nothing is
-        nudged (``beta=None``) an adjoint is solved relative to its norm, so the floor is relative to the largest
-        entry of the whole gradient.
-        """
+        """Gradients agree, as a whole and in every parameter, and come in the spec's order and shapes."""
         left, right = self.numbers(net, found), self.numbers(oracle, wanted)
         assert list(left) == list(right) == list(net.spec.parameter_shapes)
         assert {name: value.shape for name, value in left.items()} == net.spec.parameter_shapes
-        largest = max(float(np.max(np.abs(value))) for value in right.values())
-        floor = agreement.gradient * largest if beta is None else agreement.noise / abs(beta)
-        for name, value in right.items():
-            within = agreement.gradient * float(np.max(np.abs(value))) + floor
-            np.testing.assert_allclose(left[name], value, rtol=0, atol=within, err_msg=name)
-        whole = agreement.gradient if beta is None else agreement.gradient_at(beta)
-        assert self.relative(left, right) <= whole
-
-    @staticmethod
-    def joined(values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """A whole gradient as one vector."""
-        return np.concatenate([np.ravel(value) for value in values.values()])
-
-    def cosine(self, found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> float:
-        """Cosine of the angle between two gradients."""
-        left, right = self.joined(found), self.joined(wanted)
-        return float(left @ right / np.linalg.norm(left) / np.linalg.norm(right))
-
-    def relative(self, found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]) -> float:
-        """Norm of the error of a whole gradient, relative to its norm; absolute where the true gradient is zero."""
-        left, right = self.joined(found), self.joined(wanted)
-        size = float(np.linalg.norm(right))
-        return float(np.linalg.norm(left - right)) / (size if size > 1e-12 else 1.0)
+        parts = comparison.gradient_discrepancies(left, right, agreement, beta)
+        assert {part.place for part in parts} == {"", *right}
+        beyond = [part for part in parts if not part.within]
+        assert not beyond, beyond
 
 
 @pytest.fixture(scope="session")
