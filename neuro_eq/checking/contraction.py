@@ -22,9 +22,7 @@ def check_contraction(subject: Subject, say: Callable[[str], None]) -> tuple[lis
     found = lipschitz(subject.oracle, subject.x, state=subject.rest, solver=picard, rtol=RTOL)
     if not np.all(np.isfinite([found.response, found.step, found.radius])):
         return [
-            note(
-                Section.CONTRACTION, "", "‖Dρ'‖₂", None, "a sample ends in a state that is not finite; see convergence"
-            )
+            note(Section.CONTRACTION, "", "‖Dρ'‖₂", None, "a sample ends where nothing is finite; see convergence")
         ], None
     loose = int(np.sum(~found.converged))
     about = f" (known roughly for {loose} of {subject.batch} samples)" if loose else ""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
+from jaxtyping import Float64
 
 from neuro_eq.checking.report import Row, Section, Trace, Verdict, judged, note
 from neuro_eq.checking.subject import BUDGET, ROUNDINGS, Subject
 from neuro_eq.comparison import largest, numbers
 from neuro_eq.engine import Engine, Settling, Task
 from neuro_eq.equilibrium import Equilibrium, Status
+from neuro_eq.krylov import largest_modulus
 from neuro_eq.methods.base import nudge_size, tolerance
 from neuro_eq.solvers import Picard
 from neuro_eq.vectors import Vectors
@@ -20,6 +22,9 @@ STARTS = 3
 
 PLAIN_TOLERANCE = 1e-6
 """The residual that counts as settled where no nudge sets it: the default of ``relax``."""
+
+CURVATURE = 1e-4
+"""Relative accuracy of eigenvalues."""
 
 SAME = 1e-6
 """Starts that meet are left apart by their residual of 1e-14 over 1 − L: less than this for L up to 1 − 1e-8."""
@@ -156,34 +161,31 @@ def _slope_of_the_energy(subject: Subject) -> Row:
 
 
 def safe_alpha(subject: Subject) -> float:
-    """``1/(1 + κ·sup‖ρ'‖)``, ``κ = max(0, λ_max ∂²e)``, κ from a few states: random ones and the fixed points."""
-    from scipy.sparse.linalg import LinearOperator, eigsh
-
+    """``1/(1 + κ·sup‖ρ'‖)``, ``κ = max(0, λ_max ∂²e)``, κ from the states seen: random ones and the fixed points."""
     net, spec = subject.oracle, subject.spec
-    vectors, n = Vectors(net), spec.free_units
     slope = max(p.activation.slope_sup(net.dynamics.own(net.parameters, p.name)) for p in spec.free)
-    curvature = 0.0
-    for state in (subject.rest, net.relax(subject.x, start=subject.starts(1)[0], tol=None, max_steps=0)):
-        for sample in range(min(2, subject.batch)):
-            a = {name: np.asarray(value)[sample : sample + 1] for name, value in state.activities.items()}
-            if not all(np.all(np.isfinite(value)) for value in a.values()):
-                continue
+    random = net.relax(subject.x, start=subject.starts(1)[0], tol=None, max_steps=0)
+    curvature = max(float(np.max(np.nan_to_num(_curvature(subject, state)))) for state in (subject.rest, random))
+    return 1.0 / (1.0 + max(curvature, 0.0) * slope)
 
-            def bend(vector: np.ndarray, a: Mapping[str, np.ndarray] = a) -> np.ndarray:
-                """``∂²e v = −D v``."""
-                moved = net.dynamics.response(a, vectors.split(vector.reshape(1, n)), net.parameters)
-                return -vectors.join(moved).ravel()
 
-            if n < 3:
-                matrix = np.stack([bend(row) for row in np.eye(n)])
-                top = float(np.max(np.linalg.eigvalsh(0.5 * (matrix + matrix.T))))
-            else:
-                operator = LinearOperator((n, n), matvec=bend, dtype=np.float64)
-                start = subject.rng(4).normal(size=n)
-                top = float(eigsh(operator, k=1, which="LA", v0=start, tol=1e-3, return_eigenvectors=False)[0])
-            curvature = max(curvature, top)
-    # The eigenvalue is known to a thousandth.
-    return 1.0 / (1.0 + 1.001 * curvature * slope)
+def _curvature(subject: Subject, at: Equilibrium) -> Float64[np.ndarray, " batch"]:
+    """An upper estimate of ``λ_max ∂²e = λ_max(−D)``: the largest of ``‖D‖·I − D``, less ``‖D‖``."""
+    net = subject.oracle
+    vectors = Vectors(net)
+
+    def response(rows: np.ndarray) -> np.ndarray:
+        return vectors.join(net.response(at, vectors.split(rows)))
+
+    def largest_of(apply: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        found = largest_modulus(
+            apply, subject.batch, subject.spec.free_units, symmetric=True, rtol=CURVATURE, max_iterations=200
+        )
+        return found.modulus
+
+    norm = largest_of(response)
+    # Either is known to CURVATURE of itself, and the second is at most twice the first.
+    return largest_of(lambda rows: norm[:, None] * rows - response(rows)) - norm + 4.0 * CURVATURE * norm
 
 
 class Descent:

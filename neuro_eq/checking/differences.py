@@ -13,16 +13,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuro_eq.checking.subject import BUDGET, Subject
+from neuro_eq.checking.subject import BUDGET, ROUNDINGS, Subject
+from neuro_eq.comparison import joined
 from neuro_eq.equilibrium import Equilibrium
 
-SMOOTH, KINKED = (1e-3, 1e-5), (1e-6,)
+SMOOTH, KINKED = (1e-3, 1e-5), (1e-6, 1e-4)
 """Length of the largest step, relative to the length of the parameter (or to 1 if that is shorter).
 
 Rounding leaves about 1e-15/h of the cost and truncation h⁴, so 1e-3 leaves 1e-12 of either, and a network that is
 curved more has a second try.  A step must not carry a unit across a kink; one of 1e-6 hardly ever does, and rounding
-then leaves 1e-9.
+then leaves 1e-9, which is too much only for a gradient that is small beside the cost.
 """
+
+NEGLIGIBLE = 1e-3
+"""The part of the whole gradient's typical entry below which a derivative counts as none."""
 
 SURE = 1e-7
 """Relative doubt below which no other step is tried."""
@@ -43,15 +47,12 @@ class Derivative:
         return abs(self.by_differences - self.by_gradient) / self.scale
 
 
-def derivatives(subject: Subject, gradient: Mapping[str, np.ndarray], name: str, draw: int) -> list[Derivative]:
-    """One parameter moved along random signs, and along its gradient, where the derivative is largest."""
+def derivative(subject: Subject, gradient: Mapping[str, np.ndarray], name: str, draw: int) -> Derivative:
+    """One parameter moved along its gradient, where the derivative is largest, plus random signs, which see the rest."""
     own = gradient[name]
-    signs = subject.rng(1000 + draw).choice([-1.0, 1.0], size=own.shape)
-    directions = [signs, own] if np.any(own) else [signs]
-    return [_along(subject, gradient, name, direction) for direction in directions]
-
-
-def _along(subject: Subject, gradient: Mapping[str, np.ndarray], name: str, direction: np.ndarray) -> Derivative:
+    direction = subject.rng(1000 + draw).choice([-1.0, 1.0], size=own.shape) / np.sqrt(own.size)
+    if np.any(own):
+        direction = direction + own / np.linalg.norm(own)
     net, rest = subject.oracle, subject.rest
     base = np.asarray(net.parameters[name])
     # A symmetric self-synapse moves among symmetric matrices only.
@@ -59,7 +60,10 @@ def _along(subject: Subject, gradient: Mapping[str, np.ndarray], name: str, dire
     direction = direction / np.linalg.norm(direction)
     predicted = float(np.sum(gradient[name] * direction))
     typical = float(np.linalg.norm(gradient[name])) / np.sqrt(base.size)
-    scale = max(abs(predicted), typical, np.finfo(np.float64).tiny)
+    # A parameter that has no effect on these samples is held to the gradient as a whole.
+    everything = joined(gradient)
+    least = NEGLIGIBLE * float(np.linalg.norm(everything)) / np.sqrt(everything.size)
+    scale = max(abs(predicted), typical, least)
     # The cost is known to some roundings of its own size, and of 1, the size of what it is the difference of.
     cost = max(float(np.mean(net.cost(rest, subject.y))), 1.0)
     tried = []
@@ -70,7 +74,7 @@ def _along(subject: Subject, gradient: Mapping[str, np.ndarray], name: str, dire
         finally:
             net.set_parameters({name: base})
         coarse, fine = ((4.0 * slopes[i + 1] - slopes[i]) / 3.0 for i in range(2))
-        doubt = abs(fine - coarse) + 16.0 * net.epsilon * cost / (h / 4.0)
+        doubt = abs(fine - coarse) + ROUNDINGS * net.epsilon * cost / (h / 4.0)
         tried.append(Derivative(fine, predicted, scale, doubt / scale if np.isfinite(doubt) else float("inf")))
         if tried[-1].doubt <= SURE:
             break
@@ -81,7 +85,7 @@ def _difference(
     subject: Subject, name: str, base: np.ndarray, direction: np.ndarray, h: float, rest: Equilibrium
 ) -> float:
     net, cost = subject.oracle, []
-    tol = 10.0 * net.epsilon * net.rms(rest.states)
+    tol = ROUNDINGS * net.epsilon * net.rms(rest.states)
     for sign in (1.0, -1.0):
         net.set_parameters({name: base + sign * h * direction})
         state = net.relax(subject.x, start=rest, solver=subject.settling.solver, tol=tol, max_steps=BUDGET)

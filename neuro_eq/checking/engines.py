@@ -174,8 +174,11 @@ def _one_engine(
     oracle: Oracle, candidate: Candidate, net: Engine, skipped: list[Skipped], say: Callable[[str], None]
 ) -> Iterator[Row]:
     say(f"{candidate.label}: fixed points")
-    yield _on_schedule(oracle, candidate, net)
-    yield _at_convergence(oracle, candidate, net)
+    for look in (_on_schedule, _at_convergence):
+        try:
+            yield look(oracle, candidate, net)
+        except NeuroEqError as error:
+            yield Row(Section.FIXED_POINTS, candidate.label, "settles", None, None, Verdict.MISSED, str(error))
     for name, method in oracle.methods.items():
         say(f"{candidate.label}: {name}")
         lacking = [need for need in method.needs if need in net.lacks]
