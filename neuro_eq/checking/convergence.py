@@ -47,16 +47,17 @@ def check_convergence(subject: Subject, say: Callable[[str], None]) -> tuple[lis
 def stopping(subject: Subject) -> np.ndarray:
     """The residual at which each sample counts as settled, by the settling that was asked for."""
     how, net = subject.settling, subject.oracle
-    if how.tol == "nudge" and subject.y is not None:
-        rest = subject.rest
-        return np.asarray(tolerance(net, rest, nudge_size(net, rest, subject.y, subject.beta), how))
-    return np.full(subject.batch, how.tol if isinstance(how.tol, float) else PLAIN_TOLERANCE)
+    if how.tol != "nudge" or subject.y is None:
+        return np.full(subject.batch, how.tol if isinstance(how.tol, float) else PLAIN_TOLERANCE)
+    rest = subject.rest
+    wanted = tolerance(net, rest, nudge_size(net, rest, subject.y, subject.beta), how)
+    # Where a sample ran away its nudge is as large as it is, and no measure of anything; a fitted one has none.
+    return np.where(rest.converged & (wanted > 0), wanted, PLAIN_TOLERANCE)
 
 
 def _from_several_starts(subject: Subject) -> list[Row]:
     section, how, net = Section.CONVERGENCE, subject.settling, subject.oracle
     tol = stopping(subject)
-    tol = np.where(np.isfinite(tol) & (tol > 0), tol, PLAIN_TOLERANCE)
     starts = [None, *subject.starts(STARTS)]
     found = [net.relax(subject.x, start=start, solver=how.solver, tol=tol, max_steps=how.max_steps) for start in starts]
     status = np.concatenate([state.status for state in found])
