@@ -48,7 +48,7 @@ class Derivative:
 
 
 def derivative(subject: Subject, gradient: Mapping[str, np.ndarray], name: str, draw: int) -> Derivative:
-    """One parameter moved along its gradient, where the derivative is largest, plus random signs, which see the rest."""
+    """One parameter moved along its gradient, where the derivative is largest, and along random signs at once."""
     own = gradient[name]
     direction = subject.rng(1000 + draw).choice([-1.0, 1.0], size=own.shape) / np.sqrt(own.size)
     if np.any(own):

@@ -150,13 +150,12 @@ class Oracle:
 
 
 def check_engines(
-    subject: Subject, wanted: Sequence[str | Backend] | None, say: Callable[[str], None]
+    subject: Subject, chosen: Sequence[Candidate], say: Callable[[str], None]
 ) -> tuple[list[Row], list[Skipped]]:
     """Every engine that can run the network, in every precision that it has."""
-    chosen, skipped = candidates(subject, wanted)
     rows: list[Row] = []
     oracle = Oracle(subject)
-    skipped += [Skipped(name, reason) for name, reason in oracle.refused.items()]
+    skipped = [Skipped(name, reason) for name, reason in oracle.refused.items()]
     for candidate in chosen:
         say(f"{candidate.label}: compiling")
         try:

@@ -12,7 +12,7 @@ from neuro_eq import __version__, arguments
 from neuro_eq.backend import Backend
 from neuro_eq.checking.contraction import check_contraction
 from neuro_eq.checking.convergence import check_convergence
-from neuro_eq.checking.engines import check_engines
+from neuro_eq.checking.engines import candidates, check_engines
 from neuro_eq.checking.methods import check_methods
 from neuro_eq.checking.report import Curve, Report
 from neuro_eq.checking.subject import Subject, given_samples, random_samples, single
@@ -77,6 +77,7 @@ def check(
     subject = Subject(
         spec, _parameters(spec, parameters, seed), data, targets, settling or Relaxation(), float(beta), seed
     )
+    chosen, skipped = candidates(subject, backends)
     # Whatever a wrong network overflows into is an outcome here, not a surprise.
     with np.errstate(all="ignore"):
         rows, traces = check_convergence(subject, progress)
@@ -86,7 +87,7 @@ def check(
         if spec.cost is not None:
             found, curves = check_methods(subject, progress)
             rows = found + rows
-        held, skipped = check_engines(subject, backends, progress)
+        held, left_out = check_engines(subject, chosen, progress)
     return Report(
         network=spec.name or "network",
         digest=digest(spec),
@@ -97,7 +98,7 @@ def check(
         solver=str(subject.settling.solver.model_dump(mode="json")),
         max_steps=subject.settling.max_steps,
         rows=tuple(held + rows),
-        skipped=tuple(skipped),
+        skipped=(*skipped, *left_out),
         curves=tuple(curves),
         traces=tuple(traces),
         constants=constants,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,19 +11,19 @@ import pytest
 
 import neuro_eq as ne
 from neuro_eq.backend import Backend, BackendStatus, backend
-from neuro_eq.checking import Section, Verdict
+from neuro_eq.checking import Row, Section, Skipped, Verdict
+from neuro_eq.checking.engines import candidates, check_engines
+from neuro_eq.checking.subject import Subject, random_samples, single
 from neuro_eq.engine import Ability, Agreement
 
 REFERENCE: Any = backend("reference").load()
 SPEC = ne.models.layered_hopfield([4, 6, 3], "tanh", gain=0.6)
 
 
-def missed(report: ne.Report) -> set[tuple[Section, str]]:
-    return {(row.section, row.group) for row in report.missed}
-
-
 def what_is_missed(report: ne.Report) -> str:
-    return "\n".join(f"{row.group}: {row.what}: {row.value} beyond {row.tolerance}: {row.says}" for row in report.missed)
+    return "\n".join(
+        f"{row.group}: {row.what}: {row.value} beyond {row.tolerance}: {row.says}" for row in report.missed
+    )
 
 
 # -- what is right --------------------------------------------------------------------------------------------------
@@ -39,10 +39,11 @@ RIGHT: dict[str, Callable[[], ne.Network]] = {
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_a_right_network_passes_on_every_engine(name):
-    report = ne.check(RIGHT[name](), samples=4)
+def test_a_right_network_passes(name):
+    # Every engine on two of them; the reference alone is enough to judge the others.
+    report = ne.check(RIGHT[name](), samples=3, backends=None if name in ("kinked", "directed") else [])
     assert report.ok, what_is_missed(report)
-    assert any(row.section is Section.ENGINES for row in report.rows)
+    assert any(row.section is Section.METHODS for row in report.rows)
     for row in report.rows:
         assert row.verdict is not Verdict.NOTE or row.says
         assert row.verdict is not Verdict.OK or not row.says
@@ -82,7 +83,7 @@ def test_random_networks_that_contract_pass(networks, contracting):
     from hypothesis import given, settings
     from hypothesis import strategies as st
 
-    @settings(max_examples=6)
+    @settings(max_examples=4)
     @given(networks, st.integers(0, 10**6))
     def passes(spec, seed):
         report = ne.check(spec, parameters=contracting(spec, seed), backends=[], samples=2, seed=seed)
@@ -133,7 +134,8 @@ class Coarse(Exact):
         return super().asarray(array if np.iscomplexobj(array) else array.astype(np.float32))
 
     def energy_gradient(self, state):
-        return {name: np.float64(np.float32(v)) for name, v in super().energy_gradient(state).items()}
+        exact = super().energy_gradient(state)
+        return {name: v if np.iscomplexobj(v) else single(v) for name, v in exact.items()}
 
 
 class Broken(Exact):
@@ -168,6 +170,16 @@ def injected(kind: Any) -> Backend:
     return Injected(kind.name, "under test", "", lambda: BackendStatus(True, "here"), None, kind)
 
 
+def held(kind: Any) -> tuple[list[Row], list[Skipped]]:
+    """The rows of one engine, without the rest of a check."""
+    x, y = random_samples(SPEC, 3, 0)
+    subject = Subject(SPEC, SPEC.initial_parameters(0), x, y, ne.Relaxation(), 0.1, 0)
+    subject = replace(subject, parameters={name: single(value) for name, value in subject.parameters.items()})
+    chosen, skipped = candidates(subject, [injected(kind)])
+    rows, left_out = check_engines(subject, chosen, lambda _: None)
+    return rows, skipped + left_out
+
+
 def test_an_engine_that_is_right_passes():
     report = ne.check(SPEC, backends=[injected(Exact)], samples=3)
     assert report.ok, what_is_missed(report)
@@ -185,24 +197,24 @@ def test_an_engine_that_is_right_passes():
     ],
 )
 def test_a_wrong_engine_is_caught(kind, sections, says):
-    report = ne.check(SPEC, backends=[injected(kind)], samples=3)
-    assert missed(report) == {(section, "exact float64") for section in sections}, what_is_missed(report)
-    assert all(row.says for row in report.missed)
-    assert says in what_is_missed(report)
+    wrong = [row for row in held(kind)[0] if row.verdict is Verdict.MISSED]
+    assert {row.section for row in wrong} == sections, wrong
+    assert all(row.says for row in wrong)
+    assert any(says in row.says for row in wrong)
 
 
 def test_a_wrong_rule_spares_the_methods_that_do_not_use_it():
-    report = ne.check(SPEC, backends=[injected(WrongRule)], samples=3)
-    assert {row.what for row in report.missed} == {"EqProp, centered", "EqProp, one-sided", "HolomorphicEP"}
+    wrong = {row.what for row in held(WrongRule)[0] if row.verdict is Verdict.MISSED}
+    assert wrong == {"EqProp, centered", "EqProp, one-sided", "HolomorphicEP"}
 
 
 def test_what_an_engine_cannot_do_is_skipped_with_its_reason():
-    report = ne.check(SPEC, backends=[injected(Limited)], samples=2)
-    assert report.ok, what_is_missed(report)
-    reasons = {skipped.what: skipped.reason for skipped in report.skipped}
+    rows, left_out = held(Limited)
+    assert all(row.verdict is Verdict.OK for row in rows), rows
+    reasons = {skipped.what: skipped.reason for skipped in left_out}
     assert "it has one phase" in reasons["EqProp, centered on exact"]
     assert "it cannot be asked" in reasons["ImplicitDifferentiation on exact"]
-    assert {row.what for row in report.rows if row.section is Section.FIXED_POINTS} == {
+    assert {row.what for row in rows if row.section is Section.FIXED_POINTS} == {
         "20 steps, free",
         "free fixed point",
     }
@@ -277,7 +289,7 @@ def test_a_wrong_gradient_is_named():
     report = ne.check(odd(wrong="gradient"), backends=[], samples=3)
     groups = {row.group for row in report.missed}
     assert groups == {"EqProp, centered", "EqProp, one-sided", "HolomorphicEP"}, what_is_missed(report)
-    assert all('"hidden1_output.weight" (off by 1.' in row.says for row in report.missed), what_is_missed(report)
+    assert all('mostly in "hidden1_output.weight" (off by ' in row.says for row in report.missed)
 
 
 # -- a network or a settling that will not do -----------------------------------------------------------------------
