@@ -54,7 +54,7 @@ def sheet(report: Report) -> Figure:
         axis.spines[["top", "right"]].set_visible(False)
         axis.title.set_color(INK)
     missed = len(report.missed)
-    verdict = "all within their tolerances" if report.ok else f"{missed} of {len(report.rows)} missed"
+    verdict = "all within their tolerances" if report.ok else f"{missed} of {report.judged} missed"
     figure.text(0.1, 0.955, f"{report.network}: {verdict}", fontsize=13, color=INK if report.ok else WRONG)
     figure.text(0.1, 0.93, f"{report.samples} samples ({report.inputs}), seed {report.seed}", fontsize=9, color=MUTED)
     return figure

@@ -192,6 +192,11 @@ class Report:
         return not self.missed
 
     @property
+    def judged(self) -> int:
+        """The number of rows that were held to a tolerance."""
+        return len(self.rows) - len(self.notes)
+
+    @property
     def missed(self) -> tuple[Row, ...]:
         """The rows beyond their tolerance."""
         return tuple(row for row in self.rows if row.verdict is Verdict.MISSED)

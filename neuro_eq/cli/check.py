@@ -227,7 +227,6 @@ def _tolerance(row: Row) -> str:
 
 
 def _last_line(report: Report) -> str:
-    judged = len(report.rows) - len(report.notes)
     if report.ok:
-        return f"all {judged} checks are within their tolerances ({report.seconds:.0f} s)"
-    return f"{len(report.missed)} of {judged} checks are beyond their tolerance ({report.seconds:.0f} s)"
+        return f"all {report.judged} checks are within their tolerances ({report.seconds:.0f} s)"
+    return f"{len(report.missed)} of {report.judged} checks are beyond their tolerance ({report.seconds:.0f} s)"
