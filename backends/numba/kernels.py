@@ -30,6 +30,9 @@ POST, PRE, WEIGHTS, SIGN = range(4)
 RIDGE = 1e-8
 """Anderson's ridge, a fraction of the mean of the squared residuals."""
 
+FORGOTTEN = -1.0
+"""In the place of a squared residual that Anderson's step no longer counts."""
+
 
 @fused
 def softmax_rows(x, width, out):  # type: ignore[no-untyped-def]
@@ -298,9 +301,10 @@ def relax_population(  # type: ignore[no-untyped-def]
 def mix(  # type: ignore[no-untyped-def]
     populations, u, a, drive, alpha, capacity, rows, taken, images, residuals, grams, weights
 ):
-    """Anderson's step: each row's own combination of its last states."""
+    """Anderson's step: each row's own combination of its last states; where its residual grew it begins again."""
     depth = images.shape[0]
     slot = taken % depth
+    before = (taken - 1) % depth
     known = min(taken + 1, depth)
     count = populations.shape[1]
     for p in range(count):
@@ -319,8 +323,14 @@ def mix(  # type: ignore[no-untyped-def]
                 row = populations[BEGIN, p] * capacity + r * populations[STRIDE, p]
                 end = row + populations[SIZE, p]
                 total += inner(residuals[slot, row:end], residuals[i, row:end])
-            gram[slot, i] = total
-            gram[i, slot] = total
+            # On the diagonal FORGOTTEN stays until its place is taken again.
+            if i == slot or gram[i, i] >= 0.0:
+                gram[slot, i] = total
+                gram[i, slot] = total
+        if taken > 0 and gram[slot, slot] > gram[before, before]:
+            for i in range(known):
+                if i != slot:
+                    gram[i, i] = FORGOTTEN
         usable = solve_for_ones(gram, known, weights)
         for p in range(count):
             size = populations[SIZE, p]
@@ -347,14 +357,20 @@ def mix(  # type: ignore[no-untyped-def]
 def solve_for_ones(gram, known, weights):  # type: ignore[no-untyped-def]
     """``w ∝ (G + λI)⁻¹ 1`` with ``Σ w = 1`` by Cholesky's elimination; False where it is singular."""
     trace = 0.0
+    count = 0
     for i in range(known):
-        trace += gram[i, i]
-    ridge = RIDGE * trace / known
+        if gram[i, i] != FORGOTTEN:
+            trace += gram[i, i]
+            count += 1
+    ridge = RIDGE * trace / count
     left = np.empty((known, known))
     for i in range(known):
-        weights[i] = 1.0
+        weights[i] = 0.0 if gram[i, i] == FORGOTTEN else 1.0
         for j in range(known):
-            left[i, j] = gram[i, j] + (ridge if i == j else 0.0)
+            if gram[i, i] == FORGOTTEN or gram[j, j] == FORGOTTEN:
+                left[i, j] = 1.0 if i == j else 0.0
+            else:
+                left[i, j] = gram[i, j] + (ridge if i == j else 0.0)
     for i in range(known):
         if not left[i, i] > 0.0:
             return False

@@ -11,8 +11,8 @@ from typing import ClassVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from neuro_eq.atomic import write_text
 from neuro_eq.errors import FileError
-from neuro_eq.specfile import write_text
 
 PLAIN = ConfigDict(ser_json_inf_nan="strings", extra="forbid")
 """A gradient that blew up is infinite; JSON has no number for that, so it is written as a word."""
