@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 from array_api_compat import array_namespace
+from jaxtyping import Inexact
 from pydantic import Field
 
 from neuro_eq.arrays import Array, Parameters, Samples, Shape, Units, is_complex, sum_units
 from neuro_eq.frozen import Frozen
+
+Rows: TypeAlias = Inexact[Array, "batch *rows 1"]
+"""One number for each row of the last axis."""
 
 LOG_2 = float(np.log(2.0))
 
@@ -262,7 +266,7 @@ class LayerNorm(Activation):
         z, _ = self._normal(u)
         return {"gamma": array_namespace(u).sum(mu * z) / u.shape[0], "delta": _rows(mu)}
 
-    def _normal(self, u: Units) -> tuple[Units, Units]:
+    def _normal(self, u: Units) -> tuple[Units, Rows]:
         """``z`` and ``σ``, the latter with a last axis of length one; no conjugation, so both stay holomorphic."""
         xp = array_namespace(u)
         centered = u - xp.mean(u, axis=-1, keepdims=True)
@@ -280,7 +284,7 @@ def sigmoid(u: Units) -> Units:
     return 0.5 * (1.0 + array_namespace(u).tanh(0.5 * u))
 
 
-def logsumexp(u: Units) -> Units:
+def logsumexp(u: Units) -> Rows:
     """``log Σ e^u`` along the last axis, which keeps length one.
 
     The largest *real* part is subtracted and added again: nothing overflows, and it stays holomorphic.
@@ -304,7 +308,7 @@ def log_softmax(u: Units) -> Units:
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
 
 
-def _largest_real_part(u: Units) -> Units:
+def _largest_real_part(u: Units) -> Rows:
     xp = array_namespace(u)
     return xp.max(xp.real(u) if is_complex(u) else u, axis=-1, keepdims=True)
 
