@@ -203,6 +203,8 @@ def _marker(phase: Phase) -> str:
 
 def _key(axes: Axes, shown: list[Phase]) -> None:
     signs = {"o": "●", "^": "▲", "v": "▼"}
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.08 * (high - low))  # Room for the words.
     words(axes, [(f"{signs[_marker(phase)]} {phase.name}", MUTED) for phase in shown])
 
 
