@@ -77,7 +77,7 @@ SHAPE = (3, BLOCK // 2 + 5)
 """More numbers than a block, and no multiple of it."""
 
 
-@pytest.mark.parametrize(("optimizer", "textbook"), CASES, ids=str)
+@pytest.mark.parametrize(("optimizer", "textbook"), CASES, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_every_optimiser_is_its_textbook(optimizer: Optimizer, textbook: Callable[..., np.ndarray]) -> None:
     rng = np.random.default_rng(0)
     gradients = [rng.normal(size=SHAPE) * 10.0 ** rng.uniform(-6, 2, SHAPE) for _ in range(8)]
