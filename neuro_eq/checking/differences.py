@@ -47,6 +47,10 @@ class Derivative:
         return abs(self.by_differences - self.by_gradient) / self.scale
 
 
+SHORT = 1e-3
+"""How far a parameter goes, relative to its size, to see which directions are admissible."""
+
+
 def derivative(subject: Subject, gradient: Mapping[str, np.ndarray], name: str, draw: int) -> Derivative:
     """One parameter moved along its gradient, where the derivative is largest, and along random signs at once."""
     own = gradient[name]
@@ -55,8 +59,10 @@ def derivative(subject: Subject, gradient: Mapping[str, np.ndarray], name: str, 
         direction = direction + own / np.linalg.norm(own)
     net, rest = subject.oracle, subject.rest
     base = np.asarray(net.parameters[name])
-    # A symmetric self-synapse moves among symmetric matrices only.
-    direction = np.asarray(subject.spec.project({**net.parameters, name: direction})[name])
+    # A symmetric self-synapse moves among symmetric matrices only; a gain above zero moves both ways.
+    short = SHORT * max(1.0, float(np.linalg.norm(base)))
+    moved = subject.spec.project({**net.parameters, name: base + short * direction})[name]
+    direction = np.asarray(moved) - base
     direction = direction / np.linalg.norm(direction)
     predicted = float(np.sum(gradient[name] * direction))
     typical = float(np.linalg.norm(gradient[name])) / np.sqrt(base.size)
