@@ -8,8 +8,6 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from typing_extensions import Self
-
 
 class Interruption:
     """Within its block SIGINT raises KeyboardInterrupt and SIGTERM raises SystemExit(143); while held, afterwards.
@@ -31,7 +29,7 @@ class Interruption:
         self._waiting: int | None = None
         self._before: dict[int, object] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Interruption:
         if self._active:
             for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
                 if signal.getsignal(number) is usual or signal.getsignal(number) == usual:
