@@ -17,6 +17,10 @@ CHECK_SHAPES = "NEURO_EQ_CHECK_SHAPES"
 """Set to 1, this variable has every call checked against its signature; relaxations then take five times as long."""
 
 
+def _compiles(source: str) -> bool:
+    return any(word in source for word in ("njit", "numba.extending", "numba.compilation import"))
+
+
 def checkable_modules() -> list[str]:
     """The modules whose signatures are checked: all but those with functions that Numba compiles.
 
@@ -34,7 +38,7 @@ def checkable_modules() -> list[str]:
     for package, root in roots.items():
         for file in sorted(root.rglob("*.py")):
             # A package's name would stand for everything below it.
-            if file.name == "__init__.py" or "njit" in file.read_text(encoding="utf-8"):
+            if file.name == "__init__.py" or _compiles(file.read_text(encoding="utf-8")):
                 continue
             modules.append(".".join([package, *file.relative_to(root).with_suffix("").parts]))
     return modules
