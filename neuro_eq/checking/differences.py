@@ -56,7 +56,9 @@ def derivative(subject: Subject, gradient: Mapping[str, np.ndarray], name: str, 
     own = gradient[name]
     direction = subject.rng(1000 + draw).choice([-1.0, 1.0], size=own.shape) / np.sqrt(own.size)
     if np.any(own):
-        direction = direction + own / np.linalg.norm(own)
+        # Signs on the gradient's own side: the other side cancels it, and a parameter of one entry would not move.
+        along = own / np.linalg.norm(own)
+        direction = along + (direction if np.sum(direction * along) >= 0.0 else -direction)
     net, rest = subject.oracle, subject.rest
     base = np.asarray(net.parameters[name])
     # A symmetric self-synapse moves among symmetric matrices only; a gain above zero moves both ways.

@@ -49,6 +49,13 @@ def test_a_right_network_passes(name):
         assert row.verdict is not Verdict.OK or not row.says
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_parameter_of_one_entry_is_moved_too(seed):
+    report = ne.check(ne.models.layered_hopfield([4, 1, 1], "tanh", gain=0.6), backends=[], samples=2, seed=seed)
+    assert report.ok, what_is_missed(report)
+    assert sum(row.what.endswith("against differences") for row in report.rows) == 4
+
+
 def test_orders_in_beta_are_those_of_theory():
     report = ne.check(SPEC, backends=[])
     orders = {row.group: row.value for row in report.rows if row.what == "order in β"}
