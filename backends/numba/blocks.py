@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neuro_eq.arrays import Activities, flat
-from neuro_eq.backends.numba import kernels
+from neuro_eq.backends.numba.kernels import codes
+from neuro_eq.backends.numba.kernels.activities import activate
+from neuro_eq.backends.numba.kernels.settling import settle_block
 from neuro_eq.backends.numba.plan import Plan
 from neuro_eq.engine import Settling, Snapshot, Task
 from neuro_eq.equilibrium import DIVERGENCE
@@ -24,9 +26,9 @@ GRAIN = 8
 """Blocks are multiples of this, so that the rows fill whole tiles."""
 
 SOLVER_CODES: dict[type[Solver], int] = {
-    Picard: kernels.PICARD,
-    BlockGaussSeidel: kernels.GAUSS_SEIDEL,
-    Anderson: kernels.ANDERSON,
+    Picard: codes.PICARD,
+    BlockGaussSeidel: codes.GAUSS_SEIDEL,
+    Anderson: codes.ANDERSON,
 }
 
 
@@ -58,7 +60,7 @@ class Block:
             self.anchor = self._buffer([anchor] * self.phases)
         self.deltas = np.zeros((2, self.u.size if corrected else 0), dtype)
         nudged = task.target is not None
-        wide = int(layout.populations[kernels.STRIDE, layout.cost[1]]) if nudged else 0
+        wide = int(layout.populations[codes.STRIDE, layout.cost[1]]) if nudged else 0
         self.bare = np.zeros(rows * wide, dtype)
         self.y = np.zeros((self.count, int(layout.cost[2]) if nudged else 0), dtype)
         if task.target is not None:
@@ -74,11 +76,11 @@ class Block:
         self.tol = np.full(self.count, -1.0) if task.tol is None else np.array(task.tol[samples])
         self.limit = np.full(self.count, DIVERGENCE)
         self.steps = np.zeros(self.count, dtype=np.int64)
-        self.status = np.full(self.count, kernels.MAX_STEPS, dtype=np.int64)
+        self.status = np.full(self.count, codes.MAX_STEPS, dtype=np.int64)
         self.residual = np.full(rows, np.nan)
         self.moving = self.count
         for p in range(len(self.free)):
-            kernels.activate(layout.populations, p, self.u, self.a, rows, rows)
+            activate(layout.populations, p, self.u, self.a, rows, rows)
 
     def _buffer(self, phases: list[Activities]) -> np.ndarray:
         """``(count, units)`` per population and phase, as one flat buffer of ``count · phases`` rows."""
@@ -93,7 +95,7 @@ class Block:
     def _matrix(self, buffer: np.ndarray, i: int) -> np.ndarray:
         """One population's part of a buffer, ``(count, phases, stride)``."""
         rows = self.count * self.phases
-        begin, wide = self.layout.populations[[kernels.BEGIN, kernels.STRIDE], i]
+        begin, wide = self.layout.populations[[codes.BEGIN, codes.STRIDE], i]
         return buffer[begin * rows : (begin + wide) * rows].reshape(self.count, self.phases, wide)
 
     def read(self, buffer: np.ndarray, i: int, population: Population, out: np.ndarray) -> None:
@@ -116,7 +118,7 @@ class BlockSettling(Settling):
         self.alpha = dtype.type(task.solver.alpha)
         self.beta = np.array(task.betas, dtype=dtype)
         self.weights, self.readout, self.bias = engine.packed()
-        nothing = np.array([kernels.NO_COST, 0, 0], dtype=np.int64)
+        nothing = np.array([codes.NO_COST, 0, 0], dtype=np.int64)
         self.cost = layout.cost if task.target is not None else nothing
         self.taken = 0
         slices = cuts(self.batch)
@@ -144,7 +146,7 @@ class BlockSettling(Settling):
     def _settle(self, block: Block, end: int) -> None:
         layout = self.layout
         first = layout.readout[0].size if layout.readout else 0
-        block.moving = kernels.settle_block(
+        block.moving = settle_block(
             self.solver, self.alpha, layout.populations, layout.inlets, block.corrections, self.weights,
             layout.order, layout.colours, self.cost, self.readout, first, self.bias, self.beta,
             block.u, block.a, block.still, block.drive, block.bare, block.anchor, block.deltas, block.y,

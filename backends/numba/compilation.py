@@ -32,8 +32,9 @@ def folder() -> Path:
     told = os.environ.get("NUMBA_CACHE_DIR")
     base = Path(told) if told else Path(platformdirs.user_cache_dir("neuro_eq")) / "numba"
     key = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        key.update(source.name.encode() + b"\0" + source.read_bytes() + b"\0")
+    home = Path(__file__).parent
+    for source in sorted(home.rglob("*.py")):
+        key.update(source.relative_to(home).as_posix().encode() + b"\0" + source.read_bytes() + b"\0")
     key.update(repr((sys.version_info, numba.__version__, llvmlite.__version__, np.__version__)).encode())
     return base / f"neuro_eq-{key.hexdigest()[:16]}"
 

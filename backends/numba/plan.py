@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neuro_eq.backends.numba import kernels
+from neuro_eq.backends.numba.kernels import codes
 from neuro_eq.backends.numba.tile import pack, packed_size, stride
 from neuro_eq.colouring import colours, feeds_back
 from neuro_eq.costs import CrossEntropy, SquaredError
@@ -15,12 +15,12 @@ from neuro_eq.spec import Network
 from neuro_eq.synapses import Dense, DirectedDense
 
 ACTIVATION_CODES = {
-    "identity": kernels.IDENTITY,
-    "relu": kernels.RELU,
-    "hard_sigmoid": kernels.HARD_SIGMOID,
-    "sigmoid": kernels.SIGMOID,
-    "tanh": kernels.TANH,
-    "softmax": kernels.SOFTMAX,
+    "identity": codes.IDENTITY,
+    "relu": codes.RELU,
+    "hard_sigmoid": codes.HARD_SIGMOID,
+    "sigmoid": codes.SIGMOID,
+    "tanh": codes.TANH,
+    "softmax": codes.SOFTMAX,
 }
 
 
@@ -44,7 +44,7 @@ class Plan:
     """What the kernels need to know of a network.
 
     Attributes:
-        populations: ``(6, n)``, its rows are named in :mod:`~neuro_eq.backends.numba.kernels`.
+        populations: ``(6, n)``, its rows are named in :mod:`~neuro_eq.backends.numba.kernels.codes`.
         inlets: ``(s, 4)`` post, pre, place of the packed weights, and sign, of every way from a free population to
             another.
         corrections: the same for the asymmetric correction ``(Dᵀ − D)(a − a*)``.
@@ -68,7 +68,7 @@ class Plan:
     @property
     def units(self) -> int:
         """Numbers in a row of all free units, filling included."""
-        return int(np.sum(self.populations[kernels.STRIDE]))
+        return int(np.sum(self.populations[codes.STRIDE]))
 
     def packed(self, theta: Mapping[str, np.ndarray], factors: tuple[Factor, ...]) -> np.ndarray:
         """The matrices one after the other, in the order that the products take them in."""
@@ -137,12 +137,12 @@ def _cost(
 ) -> tuple[tuple[int, int, int], tuple[Factor, ...]]:
     if isinstance(spec.cost, SquaredError):
         place = index[spec.cost.population]
-        return (kernels.SQUARED_ERROR, place, stride(sizes[place], dtype)), ()
+        return (codes.SQUARED_ERROR, place, stride(sizes[place], dtype)), ()
     if isinstance(spec.cost, CrossEntropy):
         place = index[spec.cost.population]
         weight = f"{spec.cost.name}.weight"
         there = packed_size(sizes[place], spec.cost.classes, dtype)
         back = packed_size(spec.cost.classes, sizes[place], dtype)
         factors = (Factor(weight, True, 0, there), Factor(weight, False, there, back))
-        return (kernels.CROSS_ENTROPY, place, stride(spec.cost.classes, dtype)), factors
-    return (kernels.NO_COST, 0, 0), ()
+        return (codes.CROSS_ENTROPY, place, stride(spec.cost.classes, dtype)), factors
+    return (codes.NO_COST, 0, 0), ()

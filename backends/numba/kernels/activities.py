@@ -1,0 +1,73 @@
+"""From potentials to activities."""
+
+from __future__ import annotations
+
+from neuro_eq.backends.numba.compilation import entry, fused
+from neuro_eq.backends.numba.elementary import exp, logistic, tanh
+from neuro_eq.backends.numba.kernels.codes import (
+    ACTIVATION,
+    BEGIN,
+    HARD_SIGMOID,
+    IDENTITY,
+    RELU,
+    SIGMOID,
+    SIZE,
+    STRIDE,
+    TANH,
+    WIDTH,
+)
+
+
+@fused
+def softmax_rows(x, width, out):  # type: ignore[no-untyped-def]
+    """Softmax of ``width`` numbers at a time."""
+    for first in range(0, x.size, width):
+        top = x[first]
+        for j in range(first, first + width):
+            top = max(top, x[j])
+        total = top * 0
+        for j in range(first, first + width):
+            out[j] = exp(x[j] - top)
+            total += out[j]
+        for j in range(first, first + width):
+            out[j] /= total
+
+
+@fused
+def activate_row(kind, width, u, a):  # type: ignore[no-untyped-def]
+    """``a = ρ(u)`` of one population in one row.
+
+    Rows come as slices: an index that starts at zero is known not to be negative, and the loop becomes vectors.
+    """
+    zero = u.dtype.type(0)
+    one = u.dtype.type(1)
+    if kind == IDENTITY:
+        for j in range(u.size):
+            a[j] = u[j]
+    elif kind == RELU:
+        for j in range(u.size):
+            # In this order, here and below, a potential that is not a number stays one.
+            a[j] = zero if u[j] < zero else u[j]
+    elif kind == HARD_SIGMOID:
+        for j in range(u.size):
+            v = u[j]
+            v = zero if v < zero else v
+            a[j] = one if v > one else v
+    elif kind == SIGMOID:
+        for j in range(u.size):
+            a[j] = logistic(u[j])
+    elif kind == TANH:
+        for j in range(u.size):
+            a[j] = tanh(u[j])
+    else:
+        softmax_rows(u, width, a)
+
+
+@entry
+def activate(populations, p, u, a, capacity, rows):  # type: ignore[no-untyped-def]
+    """``a = ρ(u)`` of one population."""
+    first = populations[BEGIN, p] * capacity
+    stride, size = populations[STRIDE, p], populations[SIZE, p]
+    for r in range(rows):
+        row = first + r * stride
+        activate_row(populations[ACTIVATION, p], populations[WIDTH, p], u[row : row + size], a[row : row + size])
