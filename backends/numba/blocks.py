@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -39,9 +40,21 @@ def cuts(batch: int) -> list[slice]:
 
 
 class Block:
-    """Some samples in all their phases, laid out for the kernels."""
+    """Some samples in all their phases, laid out for the kernels.
 
-    def __init__(self, engine: NumbaEngine, layout: Plan, task: Task, samples: slice, still: Activities) -> None:
+    ``rest`` is a block of the same samples, in one phase without a nudge, that ended where this one starts: its
+    activities and its last drive are known.
+    """
+
+    def __init__(
+        self,
+        engine: NumbaEngine,
+        layout: Plan,
+        task: Task,
+        samples: slice,
+        still: Activities,
+        rest: Block | None = None,
+    ) -> None:
         self.samples = samples
         self.count = samples.stop - samples.start
         self.phases = len(task.betas)
@@ -79,8 +92,18 @@ class Block:
         self.status = np.full(self.count, codes.MAX_STEPS, dtype=np.int64)
         self.residual = np.full(rows, np.nan)
         self.moving = self.count
-        for p in range(len(self.free)):
-            activate(layout.populations, p, self.u, self.a, rows, rows)
+        if rest is not None:
+            for i in range(len(self.free)):
+                for mine, theirs in ((self.a, rest.a), (self.drive, rest.drive)):
+                    self._matrix(mine, i)[rest.place] = rest._matrix(theirs, i)
+        else:
+            for i in range(len(self.free)):
+                activate(layout.populations, i, self.u, self.a, rows, rows)
+        silent = rest is None and layout.linear and not corrected and not self.a.any()
+        if silent:
+            # Where no unit is active, what is still is the whole drive.
+            self.drive[:] = self.still
+        self.driven = rest is not None or silent
 
     def _buffer(self, phases: list[Activities]) -> np.ndarray:
         """``(count, units)`` per population and phase, as one flat buffer of ``count · phases`` rows."""
@@ -100,9 +123,40 @@ class Block:
 
     def read(self, buffer: np.ndarray, i: int, population: Population, out: np.ndarray) -> None:
         """One population of a buffer into ``out (phases, batch, units)``, samples in the batch's order."""
-        view = self._matrix(buffer, i)
-        for k in range(self.phases):
-            out[k, self.samples.start + self.place] = view[:, k, : population.size]
+        view = self._matrix(buffer, i).transpose(1, 0, 2)[..., : population.size]
+        if self.ordered:
+            out[:, self.samples] = view
+        else:
+            out[:, self.samples.start + self.place] = view
+
+    @property
+    def ordered(self) -> bool:
+        """Whether no sample has changed its place."""
+        return bool(np.all(self.place[1:] > self.place[:-1]))
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Where the last free phase ended.
+
+    A phase that starts there begins with the drive that the other ended with, and so do all nudges of it.
+    """
+
+    still: list[dict[str, np.ndarray]]
+    states: Activities
+    activities: Activities
+    blocks: list[Block]
+
+    def starts(self, task: Task, still: list[dict[str, np.ndarray]]) -> bool:
+        """Whether a relaxation with the same weights and inputs begins here."""
+        start = task.starts[0]
+        return (
+            self.still is still
+            and all(other is start for other in task.starts)
+            and all(np.array_equal(start[name], values) for name, values in self.states.items())
+            # At the anchor there is nothing to correct.
+            and (task.anchor is None or all(np.array_equal(task.anchor[n], a) for n, a in self.activities.items()))
+        )
 
 
 class BlockSettling(Settling):
@@ -124,10 +178,12 @@ class BlockSettling(Settling):
         slices = cuts(self.batch)
         self.blocks: list[Block | None] = [None] * len(slices)
 
-        still = engine.still_drive(task.inputs, slices)
+        self.still = still = engine.still_drive(task.inputs, slices)
+        rest = engine.rest if engine.rest is not None and engine.rest.starts(task, still) else None
 
         def make(i: int) -> None:
-            self.blocks[i] = Block(engine, layout, task, slices[i], still[i])
+            before = None if rest is None else rest.blocks[i]
+            self.blocks[i] = Block(engine, layout, task, slices[i], still[i], before)
 
         engine.workers.run([partial(make, i) for i in range(len(slices))])
 
@@ -152,6 +208,7 @@ class BlockSettling(Settling):
             block.u, block.a, block.still, block.drive, block.bare, block.anchor, block.deltas, block.y,
             block.logits, block.images, block.residuals, block.grams, block.place, block.tol, block.limit,
             block.steps, block.status, block.residual, self.taken, end, self.task.max_steps, block.moving,
+            block.driven and self.taken == 0,
         )  # fmt: skip
 
     def snapshot(self) -> Snapshot:
@@ -163,6 +220,9 @@ class BlockSettling(Settling):
             steps[where] = block.steps
             status[where] = block.status
         states, activities = self._read("u"), self._read("a")
+        free = self.task.target is None and self.task.anchor is None and self.phases == 1
+        if free and not any(block.moving for block in self.ready):
+            self.engine.rest = Rest(self.still, states[0], activities[0], self.ready)
         return Snapshot(states=states, residual=tuple(residual), steps=steps, status=status, activities=activities)
 
     def _read(self, name: str) -> tuple[dict[str, np.ndarray], ...]:

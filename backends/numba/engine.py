@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from neuro_eq.arrays import Activities, Array, flat
-from neuro_eq.backends.numba.blocks import BlockSettling
+from neuro_eq.backends.numba.blocks import BlockSettling, Rest
 from neuro_eq.backends.numba.compilation import compile_once
 from neuro_eq.backends.numba.learning import Hebbian
+from neuro_eq.backends.numba.packing import product, product_with_transposed
 from neuro_eq.backends.numba.plan import ACTIVATION_CODES, plan
 from neuro_eq.backends.numba.workers import Workers
 from neuro_eq.engine import Agreement, Engine, Settling, Task
@@ -67,6 +68,7 @@ class NumbaEngine(Engine):
         self.hebbian = Hebbian(spec, self.workers)
         self._packed: tuple[Mapping[str, Array], tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None
         self._still: Still | None = None
+        self.rest: Rest | None = None
         super().__init__(spec, dtype, seed)
         nothing = {p.name: np.zeros((1, *p.shape)) for p in spec.clamped}
         compile_once(dtype, lambda: self.relax(nothing, max_steps=0))
@@ -108,8 +110,7 @@ class NumbaEngine(Engine):
         def work(i: int) -> None:
             drive[i] = self._still_drive(inputs, slices[i])
 
-        with self.workers.single_blas():
-            self.workers.run([partial(work, i) for i in range(len(slices))])
+        self.workers.run([partial(work, i) for i in range(len(slices))])
         self._still = Still(theta, dict(inputs), drive)
         return drive
 
@@ -125,9 +126,9 @@ class NumbaEngine(Engine):
             elif isinstance(synapse, (Dense, DirectedDense)):
                 weight = theta[f"{synapse.name}.weight"]
                 if synapse.source in clamped and synapse.target in total:
-                    total[synapse.target] += clamped[synapse.source] @ weight.T
+                    total[synapse.target] += product_with_transposed(clamped[synapse.source], weight)
                 elif isinstance(synapse, Dense) and synapse.target in clamped and synapse.source in total:
-                    total[synapse.source] += clamped[synapse.target] @ weight
+                    total[synapse.source] += product(clamped[synapse.target], weight)
         return total
 
     def energy_gradient(self, state: Equilibrium) -> dict[str, Array]:

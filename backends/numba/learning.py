@@ -3,8 +3,8 @@ r"""What a synapse learns, from its own two ends: products of activities, summed
     contrast of a dense synapse     −(a_post⁺ ⊗ a_pre⁺ − a_post⁻ ⊗ a_pre⁻) / width
     drive's gradient                λ_post ⊗ a_pre + a_post ⊗ λ_pre
 
-Both are one product each: the two phases stand below each other, and where an end is data, which is the same in both,
-the difference of the other end is taken first.  That halves the work, and float32 loses less.
+Both are one product each: the terms of the two phases stand beside each other, and where an end is data, which is the
+same in both, the difference of the other end is taken first.  That halves the work, and float32 loses less.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from functools import partial
 import numpy as np
 
 from neuro_eq.arrays import Activities, Array, flat
+from neuro_eq.backends.numba.packing import pack_rows, transpose
+from neuro_eq.backends.numba.tile import multiply, packed_size, stride
 from neuro_eq.backends.numba.workers import Workers
 from neuro_eq.spec import Network
 from neuro_eq.synapses import Bias, Dense, DirectedDense
@@ -22,8 +24,49 @@ from neuro_eq.synapses import Bias, Dense, DirectedDense
 ROWS = 256
 """Rows of a weight matrix that one task learns: fixed, so that the number of threads changes no bit."""
 
-Ends = tuple[np.ndarray, np.ndarray]
-"""``(terms, n_post)`` and ``(terms, n_pre)``: a weight's gradient is the sum of their outer products."""
+Ends = list[tuple[float, np.ndarray, np.ndarray]]
+"""A factor, ``(batch, n_post)`` and ``(batch, n_pre)``: a weight's gradient is the sum of their outer products."""
+
+
+class Learned:
+    """The gradient of one weight matrix, in two parts of work: bring the ends into order, then multiply."""
+
+    def __init__(self, ends: Ends, factor: float) -> None:
+        _, post, pre = ends[0]
+        self.ends, self.factor = ends, factor
+        self.batch, self.rows, self.columns = post.shape[0], post.shape[1], pre.shape[1]
+        self.terms = self.batch * len(ends)
+        dtype = post.dtype
+        self.left = np.empty((self.rows, self.terms), dtype)
+        filled = self.columns == stride(self.columns, str(dtype))
+        size = packed_size(self.terms, self.columns, str(dtype))
+        self.packed = np.empty(size, dtype) if filled else np.zeros(size, dtype)
+        self.sums = np.empty((self.rows, stride(self.columns, str(dtype))), dtype)
+
+    def order(self) -> list[Callable[[], object]]:
+        """The tasks of the first part."""
+        tasks: list[Callable[[], object]] = []
+        for i, (sign, post, pre) in enumerate(self.ends):
+            scale = post.dtype.type(sign * self.factor)
+            tasks.append(partial(transpose, np.ascontiguousarray(post), scale, self.left, i * self.batch))
+            tasks.append(partial(pack_rows, np.ascontiguousarray(pre), self.packed, i * self.batch, self.terms))
+        return tasks
+
+    def multiply(self) -> list[Callable[[], object]]:
+        """The tasks of the second."""
+        left, sums, width = self.left.reshape(-1), self.sums.reshape(-1), self.sums.shape[1]
+        return [
+            partial(
+                multiply, left, first * self.terms, self.terms, self.terms, self.packed, 0,
+                sums, first * width, width, min(ROWS, self.rows - first),
+            )  # fmt: skip
+            for first in range(0, self.rows, ROWS)
+        ]
+
+    @property
+    def weight(self) -> np.ndarray:
+        """The gradient, ``(n_post, n_pre)``."""
+        return np.ascontiguousarray(self.sums[:, : self.columns])
 
 
 class Hebbian:
@@ -36,7 +79,7 @@ class Hebbian:
         """``∂G/∂θ`` at these activities, mean over the batch."""
 
         def ends(synapse: Dense | DirectedDense) -> Ends | None:
-            return (-flat(a[synapse.target]), flat(a[synapse.source])) if isinstance(synapse, Dense) else None
+            return [(-1.0, flat(a[synapse.target]), flat(a[synapse.source]))] if isinstance(synapse, Dense) else None
 
         return self._learn(ends, lambda synapse: -flat(a[synapse.target]), a, 1.0)
 
@@ -52,11 +95,10 @@ class Hebbian:
             if not isinstance(synapse, Dense):
                 return None
             if pre in clamped:
-                return change(post), flat(above[pre])
+                return [(1.0, change(post), flat(above[pre]))]
             if post in clamped:
-                return flat(above[post]), change(pre)
-            both = np.concatenate([-flat(above[post]), flat(below[post])])
-            return both, np.concatenate([flat(above[pre]), flat(below[pre])])
+                return [(1.0, flat(above[post]), change(pre))]
+            return [(-1.0, flat(above[post]), flat(above[pre])), (1.0, flat(below[post]), flat(below[pre]))]
 
         return self._learn(ends, lambda synapse: change(synapse.target), above, width)
 
@@ -68,10 +110,7 @@ class Hebbian:
             pairs = [(lam.get(post), a[pre])]
             if isinstance(synapse, Dense):
                 pairs.append((a[post], lam.get(pre)))
-            known = [(flat(one), flat(other)) for one, other in pairs if one is not None and other is not None]
-            if len(known) == 1:
-                return known[0]
-            return np.concatenate([one for one, _ in known]), np.concatenate([other for _, other in known])
+            return [(1.0, flat(one), flat(other)) for one, other in pairs if one is not None and other is not None]
 
         return self._learn(ends, lambda synapse: flat(lam[synapse.target]), a, 1.0)
 
@@ -84,7 +123,7 @@ class Hebbian:
     ) -> dict[str, Array]:
         batch = next(iter(a.values())).shape[0]
         gradient: dict[str, Array] = {}
-        tasks: list[Callable[[], object]] = []
+        learned: dict[str, Learned] = {}
         shapes = self.spec.parameter_shapes
         for synapse in self.spec.synapses:
             if isinstance(synapse, Bias):
@@ -93,17 +132,10 @@ class Hebbian:
                 gradient[name] = total.reshape(shapes[name])
             elif isinstance(synapse, (Dense, DirectedDense)):
                 found = ends(synapse)
-                if found is None:
-                    continue
-                post, pre = found
-                half = 0.5 if isinstance(synapse, Dense) and synapse.on_itself else 1.0
-                # Scaled here: the ends are far smaller than the weights between them.
-                post = post * post.dtype.type(half / (batch * width))
-                weight = np.empty((post.shape[1], pre.shape[1]), post.dtype)
-                for first in range(0, post.shape[1], ROWS):
-                    rows = slice(first, first + ROWS)
-                    tasks.append(partial(np.dot, post[:, rows].T, pre, out=weight[rows]))
-                gradient[f"{synapse.name}.weight"] = weight
-        with self.workers.single_blas():
-            self.workers.run(tasks)
-        return gradient
+                if found is not None:
+                    half = 0.5 if isinstance(synapse, Dense) and synapse.on_itself else 1.0
+                    # Scaled at the ends, which are far smaller than the weights between them.
+                    learned[f"{synapse.name}.weight"] = Learned(found, half / (batch * width))
+        self.workers.run([task for one in learned.values() for task in one.order()])
+        self.workers.run([task for one in learned.values() for task in one.multiply()])
+        return {**gradient, **{name: one.weight for name, one in learned.items()}}

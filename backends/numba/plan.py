@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from neuro_eq.backends.numba.kernels import codes
-from neuro_eq.backends.numba.tile import pack, packed_size, stride
+from neuro_eq.backends.numba.packing import pack_columns, pack_rows
+from neuro_eq.backends.numba.tile import packed_size, stride
 from neuro_eq.colouring import colours, feeds_back
 from neuro_eq.costs import CrossEntropy, SquaredError
 from neuro_eq.spec import Network
-from neuro_eq.synapses import Dense, DirectedDense
+from neuro_eq.synapses import Bias, Dense, DirectedDense
 
 ACTIVATION_CODES = {
     "identity": codes.IDENTITY,
@@ -33,10 +34,13 @@ class Factor:
     begin: int
     size: int
 
-    def of(self, theta: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The right-hand factor of the product ``(rows, n_pre) · (n_pre, n_post)``."""
-        weight = theta[self.parameter]
-        return weight.T if self.transposed else weight
+    def pack(self, theta: Mapping[str, np.ndarray], out: np.ndarray) -> None:
+        """The right-hand factor of the product ``(rows, n_pre) · (n_pre, n_post)``, into its place."""
+        weight, place = theta[self.parameter], out[self.begin : self.begin + self.size]
+        if self.transposed:
+            pack_columns(weight, place)
+        else:
+            pack_rows(weight, place, 0, weight.shape[0])
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Plan:
         cost: kind, population index, and stride of the answers.
         factors: the matrices behind the inlets.
         readout: the two matrices of a readout, packed apart.
+        linear: whether a unit that is not active drives nobody.
     """
 
     populations: np.ndarray
@@ -63,6 +68,7 @@ class Plan:
     cost: np.ndarray
     factors: tuple[Factor, ...]
     readout: tuple[Factor, ...]
+    linear: bool
     dtype: str
 
     @property
@@ -74,7 +80,7 @@ class Plan:
         """The matrices one after the other, in the order that the products take them in."""
         out = np.zeros(sum(factor.size for factor in factors), self.dtype)
         for factor in factors:
-            pack(factor.of(theta), out[factor.begin : factor.begin + factor.size])
+            factor.pack(theta, out)
         return out
 
 
@@ -128,6 +134,7 @@ def plan(spec: Network, dtype: str) -> Plan:
         cost=np.array(cost, dtype=np.int64),
         factors=tuple(factors),
         readout=readout,
+        linear=all(isinstance(synapse, (Dense, DirectedDense, Bias)) for synapse in spec.synapses),
         dtype=dtype,
     )
 

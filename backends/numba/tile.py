@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import Any
 
 import llvmlite.binding as llvm
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -49,28 +48,12 @@ def packed_size(depth: int, size: int, dtype: str) -> int:
     return depth * stride(size, dtype)
 
 
-def pack(matrix: np.ndarray, out: np.ndarray) -> None:
-    """Bring ``matrix (depth, size)``, in any memory order, into panels: all rows of the first columns, then the next.
-
-    Args:
-        matrix: the right-hand factor of a product.
-        out: ``(packed_size,)``, zeros where the filling is.
-    """
-    depth, size = matrix.shape
-    lanes = LANES[str(matrix.dtype)]
-    panel = VECTORS * lanes
-    columns = stride(size, str(matrix.dtype))
-    for first in range(0, columns, panel):
-        width = min(panel, columns - first)
-        inside = min(width, size - first)
-        block = out[first * depth : (first + width) * depth].reshape(depth, width)
-        block[:, :inside] = matrix[:, first : first + inside]
-
-
 def _tile(rows: int, vectors: int) -> Kernel:
-    """``c[rows, vectors·lanes] += a[rows, depth] · b[depth, vectors·lanes]``, addresses and leading dimensions."""
+    """``c[rows, vectors·lanes] (+)= a[rows, depth] · b[depth, vectors·lanes]``, addresses and leading dimensions."""
 
-    def emit(size: int, context: Any, builder: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any) -> Any:
+    def emit(
+        size: int, context: Any, builder: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, onto: Any
+    ) -> Any:
         scalar = ir.FloatType() if size == 4 else ir.DoubleType()
         lanes = BYTES // size
         vector = ir.VectorType(scalar, lanes)
@@ -123,32 +106,40 @@ def _tile(rows: int, vectors: int) -> Kernel:
         k.add_incoming(following, loop)
         builder.cbranch(builder.icmp_signed("<", following, depth), loop, end)
         builder.position_at_end(end)
-        for r, row in enumerate(sums):
-            for v, total in enumerate(row):
-                where = builder.add(builder.mul(constant(r * size), ldc), constant(v * BYTES))
-                store = builder.store(builder.fadd(load(c, where, vector), total), at(c, where, vector))
-                store.align = size
+
+        def finish(adding: bool) -> None:
+            for r, row in enumerate(sums):
+                for v, total in enumerate(row):
+                    where = builder.add(builder.mul(constant(r * size), ldc), constant(v * BYTES))
+                    result = builder.fadd(load(c, where, vector), total) if adding else total
+                    builder.store(result, at(c, where, vector)).align = size
+
+        with builder.if_else(builder.icmp_signed("!=", onto, constant(0))) as (adding, writing):
+            with adding:
+                finish(True)
+            with writing:
+                finish(False)
         return context.get_dummy_value()
 
     @intrinsic
-    def single(typing: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any) -> Any:
-        signature = types.void(*[types.intp] * 6)
+    def single(typing: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, onto: Any) -> Any:
+        signature = types.void(*[types.intp] * 7)
         return signature, lambda context, builder, _, args: emit(4, context, builder, *args)
 
     @intrinsic
-    def double(typing: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any) -> Any:
-        signature = types.void(*[types.intp] * 6)
+    def double(typing: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, onto: Any) -> Any:
+        signature = types.void(*[types.intp] * 7)
         return signature, lambda context, builder, _, args: emit(8, context, builder, *args)
 
-    def tile(like: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any) -> None:
+    def tile(like: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, onto: Any) -> None:
         """``like`` is an array whose precision is meant."""
 
     @overload(tile)
-    def _of_precision(like: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any) -> Any:
+    def _of_precision(like: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, onto: Any) -> Any:
         chosen: Any = single if like.dtype == types.float32 else double
 
-        def call(like: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any) -> None:
-            chosen(a, lda, b, c, ldc, depth)
+        def call(like: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, onto: Any) -> None:
+            chosen(a, lda, b, c, ldc, depth, onto)
 
         return call
 
@@ -161,41 +152,58 @@ _row_3, _row_2, _row_1 = (_tile(1, vectors) for vectors in (3, 2, 1))
 
 
 @compiled
-def _strip(like, vectors, rows, a, lda, b, c, ldc, depth):  # type: ignore[no-untyped-def]
+def _strip(like, vectors, rows, a, lda, b, c, ldc, depth, onto):  # type: ignore[no-untyped-def]
     """All rows of one panel."""
     size = like.itemsize
     r = 0
     while rows - r >= ROWS:
         at, to = a + r * lda * size, c + r * ldc * size
         if vectors == 3:
-            _large_3(like, at, lda, b, to, ldc, depth)
+            _large_3(like, at, lda, b, to, ldc, depth, onto)
         elif vectors == 2:
-            _large_2(like, at, lda, b, to, ldc, depth)
+            _large_2(like, at, lda, b, to, ldc, depth, onto)
         else:
-            _large_1(like, at, lda, b, to, ldc, depth)
+            _large_1(like, at, lda, b, to, ldc, depth, onto)
         r += ROWS
     while rows - r >= 2:
         at, to = a + r * lda * size, c + r * ldc * size
         if vectors == 3:
-            _small_3(like, at, lda, b, to, ldc, depth)
+            _small_3(like, at, lda, b, to, ldc, depth, onto)
         elif vectors == 2:
-            _small_2(like, at, lda, b, to, ldc, depth)
+            _small_2(like, at, lda, b, to, ldc, depth, onto)
         else:
-            _small_1(like, at, lda, b, to, ldc, depth)
+            _small_1(like, at, lda, b, to, ldc, depth, onto)
         r += 2
     if r < rows:
         at, to = a + r * lda * size, c + r * ldc * size
         if vectors == 3:
-            _row_3(like, at, lda, b, to, ldc, depth)
+            _row_3(like, at, lda, b, to, ldc, depth, onto)
         elif vectors == 2:
-            _row_2(like, at, lda, b, to, ldc, depth)
+            _row_2(like, at, lda, b, to, ldc, depth, onto)
         else:
-            _row_1(like, at, lda, b, to, ldc, depth)
+            _row_1(like, at, lda, b, to, ldc, depth, onto)
+
+
+@compiled
+def panel_vectors(remaining):  # type: ignore[no-untyped-def]
+    """Vectors in the next panel: four are left to two panels of two, as one alone would wait for its loads."""
+    return 2 if remaining == 4 else min(VECTORS, remaining)
 
 
 @entry
 def multiply_add(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows):  # type: ignore[no-untyped-def]
     """``out[rows, out_stride] += x[rows, :depth] · w`` with ``w (depth, out_stride)`` packed, all in flat buffers."""
+    _passes(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows, 1)
+
+
+@entry
+def multiply(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows):  # type: ignore[no-untyped-def]
+    """``out = x · w``, whatever stood there."""
+    _passes(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows, 0)
+
+
+@compiled
+def _passes(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows, onto):  # type: ignore[no-untyped-def]
     size = x.itemsize
     lanes = BYTES // size
     columns = out_stride // lanes
@@ -207,10 +215,10 @@ def multiply_add(x, x_begin, x_stride, depth, packed, packed_begin, out, out_beg
         terms = min(DEPTH, depth - first)
         panel = 0
         while panel < columns:
-            vectors = min(VECTORS, columns - panel)
+            vectors = panel_vectors(columns - panel)
             begin = (panel * depth + first * vectors) * lanes
             _strip(
                 x, vectors, rows, a + first * size, x_stride, b + begin * size,
-                c + panel * lanes * size, out_stride, terms,
+                c + panel * lanes * size, out_stride, terms, onto if first == 0 else 1,
             )  # fmt: skip
             panel += vectors

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from typing import Any
-
-from threadpoolctl import ThreadpoolController
 
 Task = Callable[[], Any]
 
@@ -22,7 +19,6 @@ class Workers:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self._pool: ThreadPoolExecutor | None = None
-        self._blas = ThreadpoolController()
 
     def run(self, tasks: Sequence[Task]) -> None:
         """Run all tasks; an error in one is raised here, when the others have ended."""
@@ -45,10 +41,6 @@ class Workers:
         finally:
             for future in futures:
                 future.result()
-
-    def single_blas(self) -> AbstractContextManager[Any]:
-        """BLAS on one thread: the threads share the work out already, and sums keep their order."""
-        return self._blas.limit(limits=1, user_api="blas")
 
     def close(self) -> None:
         """End the other threads."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neuro_eq.backends.numba import tile
+from neuro_eq.backends.numba import packing, tile
 
 SHAPES = [(1, 1, 1), (1, 3, 5), (2, 7, 17), (7, 33, 10), (9, 64, 48), (13, 513, 49), (17, 1100, 100), (24, 40, 96)]
 
@@ -18,8 +18,8 @@ def test_it_adds_the_product_and_leaves_the_filling_alone(dtype: str, rows: int,
     x = np.zeros((rows, deep), dtype)
     x[:, :depth] = rng.normal(size=(rows, depth))
     weight = rng.normal(size=(size, depth)).astype(dtype)
-    packed = np.zeros(tile.packed_size(depth, size, dtype), dtype)
-    tile.pack(weight.T, packed)
+    packed = packing.packed_rows(weight.T)
+    np.testing.assert_array_equal(packed, packing.packed_rows(np.ascontiguousarray(weight.T)))
     before = np.zeros((rows, wide), dtype)
     before[:, :size] = rng.normal(size=(rows, size))
     out = before.copy()
@@ -37,8 +37,7 @@ def test_a_row_does_not_depend_on_the_others() -> None:
     rng = np.random.default_rng(3)
     deep, wide = tile.stride(70, "float32"), tile.stride(50, "float32")
     x = rng.normal(size=(23, deep)).astype(np.float32)
-    packed = np.zeros(tile.packed_size(70, 50, "float32"), np.float32)
-    tile.pack(rng.normal(size=(70, 50)).astype(np.float32), packed)
+    packed = packing.packed_rows(rng.normal(size=(70, 50)).astype(np.float32))
 
     def product(rows: np.ndarray) -> np.ndarray:
         out = np.zeros((len(rows), wide), np.float32)

@@ -114,3 +114,13 @@ def evaluate(  # type: ignore[no-untyped-def]
         if cost[0] != NO_COST and cost[1] == p:
             remember(populations, p, drive, bare, capacity, rows, holds)
             nudge(populations, cost, readout, readout_begin, bias, a, y, beta, drive, logits, capacity, rows)
+
+
+@compiled
+def nudge_onto(  # type: ignore[no-untyped-def]
+    populations, cost, readout, readout_begin, bias, beta, a, drive, bare, y, logits, capacity, rows
+):
+    """The nudge, on a drive that was there without it."""
+    if cost[0] != NO_COST:
+        remember(populations, cost[1], drive, bare, capacity, rows, False)
+        nudge(populations, cost, readout, readout_begin, bias, a, y, beta, drive, logits, capacity, rows)

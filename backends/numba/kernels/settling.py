@@ -7,7 +7,7 @@ import numpy as np
 from neuro_eq.backends.numba.compilation import entry
 from neuro_eq.backends.numba.kernels.anderson import mix
 from neuro_eq.backends.numba.kernels.codes import ANDERSON, GAUSS_SEIDEL, NO_COST, PICARD
-from neuro_eq.backends.numba.kernels.drives import differences, evaluate
+from neuro_eq.backends.numba.kernels.drives import differences, evaluate, nudge_onto
 from neuro_eq.backends.numba.kernels.gauss_seidel import relax_population
 from neuro_eq.backends.numba.kernels.judging import judge
 from neuro_eq.backends.numba.kernels.leaving import leave
@@ -19,9 +19,11 @@ def settle_block(  # type: ignore[no-untyped-def]
     solver, alpha, populations, inlets, corrections, weights, order, colours,
     cost, readout, readout_begin, bias, beta,
     u, a, still, drive, bare, anchor, deltas, y, logits, images, residuals, grams,
-    place, tol, limit, steps, status, residual, begin_step, end_step, max_steps, moving,
+    place, tol, limit, steps, status, residual, begin_step, end_step, max_steps, moving, driven,
 ):  # fmt: skip
     """Take the steps ``begin_step`` … ``end_step`` of one block; the last step is followed by its judgement.
+
+    With ``driven`` the drive without the nudge stands in ``drive`` already when the first step begins.
 
     Returns:
         How many samples still move.
@@ -41,10 +43,13 @@ def settle_block(  # type: ignore[no-untyped-def]
                 differences(populations, p, a, anchor, deltas, capacity, rows)
         # The last colour's drive from the sweep before still holds: the others have not moved since.
         holding = last if solver == GAUSS_SEIDEL and step > begin_step else 0
-        evaluate(
-            populations, order, holding, inlets, corrections, weights, cost, readout, readout_begin, bias, beta,
-            a, still, deltas, drive, bare, y, logits, capacity, rows,
-        )  # fmt: skip
+        if driven and step == begin_step:
+            nudge_onto(populations, cost, readout, readout_begin, bias, beta, a, drive, bare, y, logits, capacity, rows)
+        else:
+            evaluate(
+                populations, order, holding, inlets, corrections, weights, cost, readout, readout_begin, bias, beta,
+                a, still, deltas, drive, bare, y, logits, capacity, rows,
+            )  # fmt: skip
         judge(populations, u, drive, capacity, moving, phases, step == 0, tol, limit, steps, status, residual)
         moving = leave(
             populations, cost, corrected, phases, capacity, moving, u, a, still, drive, bare, anchor, deltas, y,

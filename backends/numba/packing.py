@@ -1,0 +1,89 @@
+r"""Matrices in the order that the innermost product takes them in, and left factors with their terms side by side.
+
+A packed matrix ``(depth, size)`` is cut into panels of up to ``VECTORS`` vector registers of columns; a panel holds its
+part of the first row, of the second, and so on.  The filling of the last panel holds zeros.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neuro_eq.backends.numba.compilation import entry
+from neuro_eq.backends.numba.tile import BYTES, multiply, packed_size, panel_vectors, stride
+
+TOGETHER = 16
+"""Rows of a transposition that go side by side, so that a cache line is filled before it is left."""
+
+
+def packed_rows(matrix: np.ndarray) -> np.ndarray:
+    """``matrix (depth, size)``, in any memory order, packed."""
+    out = np.zeros(packed_size(*matrix.shape, str(matrix.dtype)), matrix.dtype)
+    if matrix.flags.c_contiguous:
+        pack_rows(matrix, out, 0, matrix.shape[0])
+    else:
+        pack_columns(np.ascontiguousarray(matrix.T), out)
+    return out
+
+
+def product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """``x (rows, depth) · weight (depth, size)``."""
+    (rows, depth), size = x.shape, weight.shape[1]
+    width = stride(size, str(x.dtype))
+    out = np.empty((rows, width), x.dtype)
+    left = np.ascontiguousarray(x).reshape(-1)
+    multiply(left, 0, depth, depth, packed_rows(weight), 0, out.reshape(-1), 0, width, rows)
+    return out[:, :size]
+
+
+def product_with_transposed(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """``x (rows, depth) · weightᵀ``, ``weight (size, depth)``: packs the samples, as they are fewer than the units."""
+    return product(weight, x.T).T
+
+
+@entry
+def pack_rows(matrix, out, begin, depth):  # type: ignore[no-untyped-def]
+    """Rows ``begin …`` of a packed matrix of ``depth`` rows: those of ``matrix (rows, size)``."""
+    rows, size = matrix.shape
+    lanes = BYTES // matrix.itemsize
+    columns = -(-size // lanes) * lanes
+    first = 0
+    while first < columns:
+        width = panel_vectors((columns - first) // lanes) * lanes
+        inside = min(width, size - first)
+        for k in range(rows):
+            row = first * depth + (begin + k) * width
+            for j in range(inside):
+                out[row + j] = matrix[k, first + j]
+        first += width
+
+
+@entry
+def pack_columns(matrix, out):  # type: ignore[no-untyped-def]
+    """The transpose of ``matrix (size, depth)``."""
+    size, depth = matrix.shape
+    lanes = BYTES // matrix.itemsize
+    columns = -(-size // lanes) * lanes
+    first = 0
+    while first < columns:
+        width = panel_vectors((columns - first) // lanes) * lanes
+        inside = min(width, size - first)
+        for start in range(0, depth, TOGETHER):
+            end = min(start + TOGETHER, depth)
+            for j in range(inside):
+                for k in range(start, end):
+                    out[first * depth + k * width + j] = matrix[first + j, k]
+        first += width
+
+
+@entry
+def transpose(matrix, factor, out, begin):  # type: ignore[no-untyped-def]
+    """``out[j, begin + i] = factor · matrix[i, j]``."""
+    rows, size = matrix.shape
+    for start in range(0, rows, TOGETHER):
+        end = min(start + TOGETHER, rows)
+        for j in range(size):
+            for i in range(start, end):
+                out[j, begin + i] = factor * matrix[i, j]
+
+
+__all__ = ["pack_columns", "pack_rows", "packed_rows", "product", "product_with_transposed", "transpose"]
