@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 from array_api_compat import array_namespace
 from jaxtyping import Inexact
 
@@ -44,6 +45,14 @@ def sum_units(x: Units) -> Samples:
 def inner(x: Units, y: Units) -> Samples:
     """Per-sample inner product over a population's units (no complex conjugation: energies stay holomorphic)."""
     return sum_units(x * y)
+
+
+def all_finite(x: Inexact[Array, ...]) -> bool:
+    """Whether every number of an array is finite."""
+    xp = array_namespace(x)
+    # A sum is finite only if all its terms are, and takes a fraction of the time; finite terms may overflow in it.
+    with np.errstate(all="ignore"):
+        return bool(xp.isfinite(xp.sum(x))) or bool(xp.all(xp.isfinite(x)))
 
 
 def is_complex(x: Array) -> bool:

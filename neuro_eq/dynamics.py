@@ -146,10 +146,13 @@ class Dynamics:
 
     def cost_slope(self, a: Activities, y: Array, theta: Parameters) -> dict[str, Array]:
         """``∂C/∂a`` of every free population (zero where the cost does not look)."""
-        cost = self._cost()
         slope = {p.name: array_namespace(a[p.name]).zeros_like(a[p.name]) for p in self.spec.free}
-        slope[cost.population] = cost.activity_gradient(a, y, self.own(theta, cost.name))
-        return slope
+        return {**slope, **self.cost_slope_there(a, y, theta)}
+
+    def cost_slope_there(self, a: Activities, y: Array, theta: Parameters) -> dict[str, Array]:
+        """``∂C/∂a`` of the one population that the cost looks at."""
+        cost = self._cost()
+        return {cost.population: cost.activity_gradient(a, y, self.own(theta, cost.name))}
 
     def cost_gradient(self, a: Activities, y: Array, theta: Parameters) -> dict[str, Array]:
         """``∂C/∂θ`` of the readout's own parameters, mean over the batch."""
@@ -163,8 +166,11 @@ class Dynamics:
         return cost.output(a, self.own(theta, cost.name))
 
     def mean_square(self, x: Activities) -> Samples:
-        """Mean over a sample's free units of ``|x|²``: the square of the RMS that residuals are measured in."""
-        total: Array = sum(sum_units(abs(x[p.name]) ** 2) for p in self.spec.free)
+        """Mean over a sample's free units of ``|x|²``: the square of the RMS that residuals are measured in.
+
+        A population that ``x`` does not name counts as zeros.
+        """
+        total: Array = sum(sum_units(abs(x[p.name]) ** 2) for p in self.spec.free if p.name in x)
         return total / self.spec.free_units
 
     def _cost(self) -> Cost:

@@ -14,10 +14,9 @@ from enum import Enum
 from typing import Any, ClassVar, Protocol, TypeVar, overload, runtime_checkable
 
 import numpy as np
-from array_api_compat import array_namespace
 
 from neuro_eq import arguments
-from neuro_eq.arrays import Activities, Array, Samples
+from neuro_eq.arrays import Activities, Array, Samples, all_finite
 from neuro_eq.dynamics import Dynamics, Energy
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError, DataError, SpecError, did_you_mean
@@ -94,6 +93,19 @@ class Snapshot:
     activities: tuple[Activities, ...] | None = None
 
 
+class Inputs(dict[str, Array]):
+    """Data of the clamped populations that one engine has looked at and copied; it takes them as they are."""
+
+    def __init__(self, engine: Engine, values: Mapping[str, Array]) -> None:
+        super().__init__(values)
+        self.engine = engine
+
+    @property
+    def batch(self) -> int:
+        """Number of samples."""
+        return int(next(iter(self.values())).shape[0])
+
+
 class Settling(ABC):
     """A relaxation under way.
 
@@ -151,6 +163,7 @@ class Engine(ABC):
         self.seed = seed
         self.dynamics = Dynamics(spec)
         self._theta: dict[str, Array] = {}
+        self._target: Array | None = None
         self.set_parameters(spec.initial_parameters(seed))
 
     @classmethod
@@ -201,6 +214,10 @@ class Engine(ABC):
     def asarray(self, values: Any) -> Array:
         """Numbers as the engine's own array, in its precision; a copy where the engine could write into it."""
 
+    def own(self, values: Any) -> Array:
+        """As :meth:`asarray`, of values that nobody else will write into: without a copy where none is needed."""
+        return self.asarray(values)
+
     @abstractmethod
     def to_numpy(self, values: Array) -> np.ndarray:
         """One of the engine's arrays as a NumPy array."""
@@ -212,8 +229,13 @@ class Engine(ABC):
         """``"synapse.weight"`` to the engine's own array.  Copy before changing; see :meth:`set_parameters`."""
         return dict(self._theta)
 
-    def set_parameters(self, values: Mapping[str, Any]) -> None:
+    def set_parameters(self, values: Mapping[str, Any], adopt: bool = False) -> None:
         """Set some or all parameters; a symmetric self-synapse keeps the symmetric part ``½(W + Wᵀ)``.
+
+        Args:
+            values: by name.
+            adopt: the arrays are the engine's from now on; nobody else will write into them, so they need not be
+                copied.
 
         Raises:
             SpecError: an unknown name, a wrong shape, or a value that is not finite.
@@ -224,14 +246,14 @@ class Engine(ABC):
             if name not in shapes:
                 raise SpecError("no such parameter" + did_you_mean(name, shapes), name)
             try:
-                array = self.asarray(value)
+                array = self.own(value) if adopt else self.asarray(value)
                 if np.iscomplexobj(value):
                     raise TypeError
             except (TypeError, ValueError):
                 raise SpecError(f"expected an array of numbers, found {type(value).__name__}", name) from None
             if tuple(array.shape) != shapes[name]:
                 raise SpecError(f"expected shape {list(shapes[name])}, found {list(array.shape)}", name)
-            if not bool(array_namespace(array).all(array_namespace(array).isfinite(array))):
+            if not all_finite(array):
                 raise SpecError("holds values that are not finite", name)
             updated[name] = array
         self._theta = self.spec.project(updated)
@@ -374,6 +396,10 @@ class Engine(ABC):
         """``∂C/∂a`` of every free population."""
         return self.dynamics.cost_slope(state.activities, self.target(y, state.batch), self._theta)
 
+    def cost_slope_rms(self, state: Equilibrium, y: Any) -> np.ndarray:
+        """RMS of ``∂C/∂a`` over each sample's free units, ``(batch,)`` float64."""
+        return self.rms(self.dynamics.cost_slope_there(state.activities, self.target(y, state.batch), self._theta))
+
     def cost_gradient(self, state: Equilibrium, y: Any) -> dict[str, Array]:
         """``∂C/∂θ`` of the readout's own parameters, mean over the batch; empty without a readout."""
         return self.dynamics.cost_gradient(state.activities, self.target(y, state.batch), self._theta)
@@ -391,7 +417,10 @@ class Engine(ABC):
         return self.dynamics.slope(state.states, v, self._theta)
 
     def rms(self, x: Activities) -> np.ndarray:
-        """RMS over each sample's free units, the measure of residuals and nudges; ``(batch,)`` float64."""
+        """RMS over each sample's free units, the measure of residuals and nudges; ``(batch,)`` float64.
+
+        A population that ``x`` does not name counts as zeros.
+        """
         with np.errstate(all="ignore"):
             return np.sqrt(np.asarray(self.to_numpy(self.dynamics.mean_square(x)), dtype=np.float64))
 
@@ -402,18 +431,28 @@ class Engine(ABC):
 
     # -- what users hand in ------------------------------------------------------------------------------------
 
-    def inputs(self, x: Any) -> dict[str, Array]:
-        """Data of the clamped populations in the engine's arrays, each in its population's shape."""
+    def inputs(self, x: Any) -> Inputs:
+        """Data of the clamped populations in the engine's arrays, each in its population's shape.
+
+        What this returns can be handed in wherever data can, and is not looked at again.
+        """
+        if isinstance(x, Inputs) and x.engine is self:
+            return x
         checked = arguments.clamped_data(self.spec, x, self.to_numpy)
-        return {name: self.asarray(array) for name, array in checked.items()}
+        return Inputs(self, {name: self.asarray(array) for name, array in checked.items()})
 
     def target(self, y: Any, batch: int) -> Array:
-        """Targets as ``(batch, n_out)``; integer class labels become one-hot rows."""
-        return self.asarray(arguments.targets(self.spec, y, batch, self.to_numpy))
+        """Targets as ``(batch, n_out)``; integer class labels become one-hot rows.
+
+        What this returned last can be handed in again, and is not looked at again.
+        """
+        if self._target is None or y is not self._target or y.shape[0] != batch:
+            self._target = self.asarray(arguments.targets(self.spec, y, batch, self.to_numpy))
+        return self._target
 
     def batch(self, x: Any) -> int:
         """Number of samples in data for the clamped populations."""
-        return int(next(iter(self.inputs(x).values())).shape[0])
+        return self.inputs(x).batch
 
     def _task(
         self,
@@ -433,7 +472,7 @@ class Engine(ABC):
             self.refuse_what_it_cannot_do(Ability.ASYMMETRY, by="asymmetry_at")
         max_steps = arguments.step_count(max_steps)
         inputs = self.inputs(x)
-        batch = next(iter(inputs.values())).shape[0]
+        batch = inputs.batch
         if asymmetry_at is not None and asymmetry_at.batch != batch:
             raise DataError(f"asymmetry_at: expected {batch} samples, as in x, found {asymmetry_at.batch}")
         nudged = any(beta != 0 for beta in betas)
@@ -459,7 +498,8 @@ class Engine(ABC):
         for p in self.spec.free:
             if p.name not in states:
                 raise DataError(f'start: no potentials for population "{p.name}"')
-            found[p.name] = self.asarray(states[p.name])
+            # Where a relaxation ended nobody writes.
+            found[p.name] = self.own(states[p.name]) if isinstance(start, Equilibrium) else self.asarray(states[p.name])
             if tuple(found[p.name].shape) != (batch, *p.shape):
                 wanted = [batch, *p.shape]
                 raise DataError(f'start["{p.name}"]: expected shape {wanted}, found {list(found[p.name].shape)}')

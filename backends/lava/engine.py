@@ -58,8 +58,8 @@ class LavaEngine(Engine):
     def to_numpy(self, values: Array) -> np.ndarray:
         return np.asarray(values)
 
-    def set_parameters(self, values: Mapping[str, Any]) -> None:
-        super().set_parameters(values)
+    def set_parameters(self, values: Mapping[str, Any], adopt: bool = False) -> None:
+        super().set_parameters(values, adopt)
         self._sent = False
 
     def close(self) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 from neuro_eq.arrays import Activities, Array, flat
 from neuro_eq.backends.numba.blocks import BlockSettling, Rest
 from neuro_eq.backends.numba.compilation import compile_once
+from neuro_eq.backends.numba.kernels.judging import add_squares
 from neuro_eq.backends.numba.learning import Hebbian
-from neuro_eq.backends.numba.packing import product, product_with_transposed
+from neuro_eq.backends.numba.packing import add_product_with_transposed, product
 from neuro_eq.backends.numba.plan import ACTIVATION_CODES, plan
 from neuro_eq.backends.numba.workers import Workers
 from neuro_eq.engine import Agreement, Engine, Settling, Task
@@ -35,7 +36,8 @@ class Still:
 
     def same(self, inputs: Activities) -> bool:
         """Whether these are the same data; far cheaper to see than the drive is to compute."""
-        return all(np.array_equal(self.inputs[name], values) for name, values in inputs.items())
+        kept = self.inputs
+        return all(kept[name] is values or np.array_equal(kept[name], values) for name, values in inputs.items())
 
 
 class NumbaEngine(Engine):
@@ -78,6 +80,11 @@ class NumbaEngine(Engine):
 
     def asarray(self, values: Any) -> Array:
         return np.array(values, dtype=self.dtype, order="C")
+
+    def own(self, values: Any) -> Array:
+        array = np.asarray(values, dtype=self.dtype, order="C")
+        # A read-only array is another type, for which Numba would compile everything again.
+        return array if array.flags.writeable else array.copy()
 
     def to_numpy(self, values: Array) -> np.ndarray:
         return np.asarray(values)
@@ -126,10 +133,17 @@ class NumbaEngine(Engine):
             elif isinstance(synapse, (Dense, DirectedDense)):
                 weight = theta[f"{synapse.name}.weight"]
                 if synapse.source in clamped and synapse.target in total:
-                    total[synapse.target] += product_with_transposed(clamped[synapse.source], weight)
+                    add_product_with_transposed(total[synapse.target], clamped[synapse.source], weight)
                 elif isinstance(synapse, Dense) and synapse.target in clamped and synapse.source in total:
-                    total[synapse.source] += product(clamped[synapse.target], weight)
+                    total[synapse.source] += product(clamped[synapse.target], weight)[:, : weight.shape[1]]
         return total
+
+    def rms(self, x: Activities) -> np.ndarray:
+        total = np.zeros(next(iter(x.values())).shape[0])
+        for p in self.spec.free:
+            if p.name in x:
+                add_squares(np.ascontiguousarray(flat(x[p.name])), total)
+        return np.asarray(np.sqrt(total / self.spec.free_units))
 
     def energy_gradient(self, state: Equilibrium) -> dict[str, Array]:
         return self.hebbian.energy_gradient(state.activities)

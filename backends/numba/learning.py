@@ -38,9 +38,7 @@ class Learned:
         self.terms = self.batch * len(ends)
         dtype = post.dtype
         self.left = np.empty((self.rows, self.terms), dtype)
-        filled = self.columns == stride(self.columns, str(dtype))
-        size = packed_size(self.terms, self.columns, str(dtype))
-        self.packed = np.empty(size, dtype) if filled else np.zeros(size, dtype)
+        self.packed = np.empty(packed_size(self.terms, self.columns, str(dtype)), dtype)
         self.sums = np.empty((self.rows, stride(self.columns, str(dtype))), dtype)
 
     def order(self) -> list[Callable[[], object]]:
@@ -57,9 +55,18 @@ class Learned:
         left, sums, width = self.left.reshape(-1), self.sums.reshape(-1), self.sums.shape[1]
         return [
             partial(
-                multiply, left, first * self.terms, self.terms, self.terms, self.packed, 0,
-                sums, first * width, width, min(ROWS, self.rows - first),
-            )  # fmt: skip
+                multiply,
+                left,
+                first * self.terms,
+                self.terms,
+                self.terms,
+                self.packed,
+                0,
+                sums,
+                first * width,
+                width,
+                min(ROWS, self.rows - first),
+            )
             for first in range(0, self.rows, ROWS)
         ]
 

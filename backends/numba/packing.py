@@ -17,27 +17,31 @@ TOGETHER = 16
 
 def packed_rows(matrix: np.ndarray) -> np.ndarray:
     """``matrix (depth, size)``, in any memory order, packed."""
-    out = np.zeros(packed_size(*matrix.shape, str(matrix.dtype)), matrix.dtype)
+    depth, size = matrix.shape
+    out = np.empty(packed_size(depth, size, str(matrix.dtype)), matrix.dtype)
     if matrix.flags.c_contiguous:
-        pack_rows(matrix, out, 0, matrix.shape[0])
+        pack_rows(matrix, out, 0, depth)
     else:
         pack_columns(np.ascontiguousarray(matrix.T), out)
     return out
 
 
 def product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """``x (rows, depth) · weight (depth, size)``."""
+    """``x (rows, depth) · weight (depth, size)``, in rows of whole vectors."""
     (rows, depth), size = x.shape, weight.shape[1]
     width = stride(size, str(x.dtype))
     out = np.empty((rows, width), x.dtype)
     left = np.ascontiguousarray(x).reshape(-1)
     multiply(left, 0, depth, depth, packed_rows(weight), 0, out.reshape(-1), 0, width, rows)
-    return out[:, :size]
+    return out
 
 
-def product_with_transposed(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """``x (rows, depth) · weightᵀ``, ``weight (size, depth)``: packs the samples, as they are fewer than the units."""
-    return product(weight, x.T).T
+def add_product_with_transposed(out: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
+    """``out += x (rows, depth) · weightᵀ``, ``weight (size, depth)``.
+
+    It is the transpose that is computed, as there are fewer samples to pack than units.
+    """
+    add_transposed(product(weight, x.T), out)
 
 
 @entry
@@ -54,6 +58,8 @@ def pack_rows(matrix, out, begin, depth):  # type: ignore[no-untyped-def]
             row = first * depth + (begin + k) * width
             for j in range(inside):
                 out[row + j] = matrix[k, first + j]
+            for j in range(inside, width):
+                out[row + j] = 0
         first += width
 
 
@@ -72,6 +78,9 @@ def pack_columns(matrix, out):  # type: ignore[no-untyped-def]
             for j in range(inside):
                 for k in range(start, end):
                     out[first * depth + k * width + j] = matrix[first + j, k]
+            for k in range(start, end):
+                for j in range(inside, width):
+                    out[first * depth + k * width + j] = 0
         first += width
 
 
@@ -86,4 +95,23 @@ def transpose(matrix, factor, out, begin):  # type: ignore[no-untyped-def]
                 out[j, begin + i] = factor * matrix[i, j]
 
 
-__all__ = ["pack_columns", "pack_rows", "packed_rows", "product", "product_with_transposed", "transpose"]
+@entry
+def add_transposed(matrix, out):  # type: ignore[no-untyped-def]
+    """``out[j, i] += matrix[i, j]``."""
+    size, rows = out.shape
+    for start in range(0, rows, TOGETHER):
+        end = min(start + TOGETHER, rows)
+        for j in range(size):
+            for i in range(start, end):
+                out[j, i] += matrix[i, j]
+
+
+__all__ = [
+    "add_product_with_transposed",
+    "add_transposed",
+    "pack_columns",
+    "pack_rows",
+    "packed_rows",
+    "product",
+    "transpose",
+]

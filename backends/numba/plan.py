@@ -78,7 +78,7 @@ class Plan:
 
     def packed(self, theta: Mapping[str, np.ndarray], factors: tuple[Factor, ...]) -> np.ndarray:
         """The matrices one after the other, in the order that the products take them in."""
-        out = np.zeros(sum(factor.size for factor in factors), self.dtype)
+        out = np.empty(sum(factor.size for factor in factors), self.dtype)
         for factor in factors:
             factor.pack(theta, out)
         return out

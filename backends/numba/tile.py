@@ -10,6 +10,8 @@ The loop is written in LLVM's own vectors, as a compiler does not keep a local a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -48,11 +50,18 @@ def packed_size(depth: int, size: int, dtype: str) -> int:
     return depth * stride(size, dtype)
 
 
+def _with_or_without(builder: Any, base: Any, none: Any) -> Iterator[tuple[AbstractContextManager[Any], bool]]:
+    """The two ways on: there is something at ``base`` that the sums are added to, and there is not."""
+    with builder.if_else(builder.icmp_signed("!=", base, none)) as (added, alone):
+        yield added, True
+        yield alone, False
+
+
 def _tile(rows: int, vectors: int) -> Kernel:
-    """``c[rows, vectors·lanes] (+)= a[rows, depth] · b[depth, vectors·lanes]``, addresses and leading dimensions."""
+    """``c = base + a · b`` of ``rows × vectors·lanes`` numbers, by addresses and leading dimensions; base 0 is none."""
 
     def emit(
-        size: int, context: Any, builder: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, onto: Any
+        size: int, context: Any, builder: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, base: Any
     ) -> Any:
         scalar = ir.FloatType() if size == 4 else ir.DoubleType()
         lanes = BYTES // size
@@ -80,8 +89,7 @@ def _tile(rows: int, vectors: int) -> Kernel:
             )
 
         bytes_of = [builder.mul(constant(r * size), lda) for r in range(rows)]
-        start, loop = builder.block, builder.append_basic_block("terms")
-        end = builder.append_basic_block("sums")
+        start, loop, end = builder.block, builder.append_basic_block("terms"), builder.append_basic_block("sums")
         builder.branch(loop)
         builder.position_at_end(loop)
         k = builder.phi(i64)
@@ -107,39 +115,34 @@ def _tile(rows: int, vectors: int) -> Kernel:
         builder.cbranch(builder.icmp_signed("<", following, depth), loop, end)
         builder.position_at_end(end)
 
-        def finish(adding: bool) -> None:
-            for r, row in enumerate(sums):
-                for v, total in enumerate(row):
-                    where = builder.add(builder.mul(constant(r * size), ldc), constant(v * BYTES))
-                    result = builder.fadd(load(c, where, vector), total) if adding else total
-                    builder.store(result, at(c, where, vector)).align = size
-
-        with builder.if_else(builder.icmp_signed("!=", onto, constant(0))) as (adding, writing):
-            with adding:
-                finish(True)
-            with writing:
-                finish(False)
+        for sums_of, into in _with_or_without(builder, base, constant(0)):
+            with sums_of:
+                for r, row in enumerate(sums):
+                    for v, total in enumerate(row):
+                        where = builder.add(builder.mul(constant(r * size), ldc), constant(v * BYTES))
+                        result = builder.fadd(load(base, where, vector), total) if into else total
+                        builder.store(result, at(c, where, vector)).align = size
         return context.get_dummy_value()
 
     @intrinsic
-    def single(typing: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, onto: Any) -> Any:
+    def single(typing: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, base: Any) -> Any:
         signature = types.void(*[types.intp] * 7)
         return signature, lambda context, builder, _, args: emit(4, context, builder, *args)
 
     @intrinsic
-    def double(typing: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, onto: Any) -> Any:
+    def double(typing: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, base: Any) -> Any:
         signature = types.void(*[types.intp] * 7)
         return signature, lambda context, builder, _, args: emit(8, context, builder, *args)
 
-    def tile(like: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, onto: Any) -> None:
+    def tile(like: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, base: Any) -> None:
         """``like`` is an array whose precision is meant."""
 
     @overload(tile)
-    def _of_precision(like: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, onto: Any) -> Any:
+    def _of_precision(like: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, base: Any) -> Any:
         chosen: Any = single if like.dtype == types.float32 else double
 
-        def call(like: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, onto: Any) -> None:
-            chosen(a, lda, b, c, ldc, depth, onto)
+        def call(like: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, base: Any) -> None:
+            chosen(a, lda, b, c, ldc, depth, base)
 
         return call
 
@@ -152,36 +155,39 @@ _row_3, _row_2, _row_1 = (_tile(1, vectors) for vectors in (3, 2, 1))
 
 
 @compiled
-def _strip(like, vectors, rows, a, lda, b, c, ldc, depth, onto):  # type: ignore[no-untyped-def]
+def _strip(like, vectors, rows, a, lda, b, c, ldc, depth, base):  # type: ignore[no-untyped-def]
     """All rows of one panel."""
     size = like.itemsize
     r = 0
     while rows - r >= ROWS:
         at, to = a + r * lda * size, c + r * ldc * size
+        on = base + r * ldc * size if base != 0 else 0
         if vectors == 3:
-            _large_3(like, at, lda, b, to, ldc, depth, onto)
+            _large_3(like, at, lda, b, to, ldc, depth, on)
         elif vectors == 2:
-            _large_2(like, at, lda, b, to, ldc, depth, onto)
+            _large_2(like, at, lda, b, to, ldc, depth, on)
         else:
-            _large_1(like, at, lda, b, to, ldc, depth, onto)
+            _large_1(like, at, lda, b, to, ldc, depth, on)
         r += ROWS
     while rows - r >= 2:
         at, to = a + r * lda * size, c + r * ldc * size
+        on = base + r * ldc * size if base != 0 else 0
         if vectors == 3:
-            _small_3(like, at, lda, b, to, ldc, depth, onto)
+            _small_3(like, at, lda, b, to, ldc, depth, on)
         elif vectors == 2:
-            _small_2(like, at, lda, b, to, ldc, depth, onto)
+            _small_2(like, at, lda, b, to, ldc, depth, on)
         else:
-            _small_1(like, at, lda, b, to, ldc, depth, onto)
+            _small_1(like, at, lda, b, to, ldc, depth, on)
         r += 2
     if r < rows:
         at, to = a + r * lda * size, c + r * ldc * size
+        on = base + r * ldc * size if base != 0 else 0
         if vectors == 3:
-            _row_3(like, at, lda, b, to, ldc, depth, onto)
+            _row_3(like, at, lda, b, to, ldc, depth, on)
         elif vectors == 2:
-            _row_2(like, at, lda, b, to, ldc, depth, onto)
+            _row_2(like, at, lda, b, to, ldc, depth, on)
         else:
-            _row_1(like, at, lda, b, to, ldc, depth, onto)
+            _row_1(like, at, lda, b, to, ldc, depth, on)
 
 
 @compiled
@@ -193,7 +199,15 @@ def panel_vectors(remaining):  # type: ignore[no-untyped-def]
 @entry
 def multiply_add(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows):  # type: ignore[no-untyped-def]
     """``out[rows, out_stride] += x[rows, :depth] · w`` with ``w (depth, out_stride)`` packed, all in flat buffers."""
-    _passes(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows, 1)
+    base = out.ctypes.data + out_begin * out.itemsize
+    _passes(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows, base)
+
+
+@compiled
+def add_product(x, x_begin, x_stride, depth, packed, packed_begin, base, out, out_begin, out_stride, rows):  # type: ignore[no-untyped-def]
+    """``out = base + x · w``; ``base`` is laid out as ``out``."""
+    added = base.ctypes.data + out_begin * out.itemsize
+    _passes(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows, added)
 
 
 @entry
@@ -203,7 +217,7 @@ def multiply(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, 
 
 
 @compiled
-def _passes(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows, onto):  # type: ignore[no-untyped-def]
+def _passes(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows, base):  # type: ignore[no-untyped-def]
     size = x.itemsize
     lanes = BYTES // size
     columns = out_stride // lanes
@@ -217,8 +231,11 @@ def _passes(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, o
         while panel < columns:
             vectors = panel_vectors(columns - panel)
             begin = (panel * depth + first * vectors) * lanes
+            place = panel * lanes * size
             _strip(
-                x, vectors, rows, a + first * size, x_stride, b + begin * size,
-                c + panel * lanes * size, out_stride, terms, onto if first == 0 else 1,
+                x, vectors, rows, a + first * size, x_stride, b + begin * size, c + place, out_stride, terms,
+                base + place if base != 0 else 0,
             )  # fmt: skip
             panel += vectors
+        # What comes next is added to what this has left.
+        base = c

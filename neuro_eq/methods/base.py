@@ -126,7 +126,8 @@ class GradientMethod(Frozen):
         """
         self.check(net)
         free = free or self.settles
-        return self._gradient(net, x, net.target(y, net.batch(x)), free, nudged or free, record)
+        inputs = net.inputs(x)
+        return self._gradient(net, inputs, net.target(y, inputs.batch), free, nudged or free, record)
 
     def check(self, net: Engine) -> None:
         """Raise, before any work, when this method cannot run this network on this engine."""
@@ -221,7 +222,7 @@ def settle_nudged(
 
 def nudge_size(net: Engine, free: Equilibrium, y: Array, beta: float) -> np.ndarray:
     """``r₀ = |β|·RMS(∂C/∂a)`` over each sample's free units."""
-    return abs(beta) * net.rms(net.cost_slope(free, y))
+    return abs(beta) * net.cost_slope_rms(free, y)
 
 
 def tolerance(net: Engine, state: Equilibrium, size: np.ndarray, how: Relaxation) -> np.ndarray:

@@ -304,7 +304,7 @@ class _Run:
             parameters = self.budget.project(self.net.spec, parameters)
         # A product of matrices may round otherwise where its factors lie otherwise in memory, as they would after a
         # checkpoint, which keeps the numbers alone.
-        self.net.set_parameters({name: _in_rows(value) for name, value in parameters.items()})
+        self.net.set_parameters({name: _in_rows(value) for name, value in parameters.items()}, adopt=True)
 
     def _end_epoch(self, result: Epoch, interruption: Interruption) -> None:
         with interruption.held():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from neuro_eq.backends.numba.compilation import compiled, summing
+from neuro_eq.backends.numba.compilation import compiled, entry, summing
 from neuro_eq.backends.numba.kernels.codes import BEGIN, CONVERGED, DIVERGED, NONFINITE, SIZE, STRIDE
 
 
@@ -16,6 +16,22 @@ def squared_distance(x, y):  # type: ignore[no-untyped-def]
         d = float(x[j]) - float(y[j])
         total += d * d
     return total
+
+
+@summing
+def squares(x):  # type: ignore[no-untyped-def]
+    """``Σ x²`` in float64."""
+    total = 0.0
+    for j in range(x.size):
+        total += float(x[j]) * float(x[j])
+    return total
+
+
+@entry
+def add_squares(x, total):  # type: ignore[no-untyped-def]
+    """Add each row's ``Σ x²`` to ``total (rows)``."""
+    for r in range(x.shape[0]):
+        total[r] += squares(x[r])
 
 
 @compiled
