@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,14 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neuro_eq.arrays import Activities, flat
+from neuro_eq.backends.numba.families import FamilyTables
 from neuro_eq.backends.numba.kernels import codes
 from neuro_eq.backends.numba.kernels.activities import activate
+from neuro_eq.backends.numba.kernels.families import Families
 from neuro_eq.backends.numba.kernels.settling import settle_block
 from neuro_eq.backends.numba.plan import Plan
 from neuro_eq.engine import Settling, Snapshot, Task
 from neuro_eq.equilibrium import DIVERGENCE
 from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
 from neuro_eq.spec import Population
+from neuro_eq.synapses import History
 
 if TYPE_CHECKING:
     from neuro_eq.backends.numba.engine import NumbaEngine
@@ -53,12 +57,14 @@ class Block:
         task: Task,
         samples: slice,
         still: Activities,
+        slopes: Mapping[str, tuple[np.ndarray, np.ndarray]],
+        constants: np.ndarray,
         rest: Block | None = None,
     ) -> None:
         self.samples = samples
         self.count = samples.stop - samples.start
         self.phases = len(task.betas)
-        self.layout, self.free = layout, engine.spec.free
+        self.layout, self.spec, self.free = layout, engine.spec, engine.spec.free
         dtype = engine.dtype
         rows = self.count * self.phases
         self.u = self._buffer([{p.name: flat(s[p.name][samples]) for p in self.free} for s in task.starts])
@@ -98,12 +104,40 @@ class Block:
                     self._matrix(mine, i)[rest.place] = rest._matrix(theirs, i)
         else:
             for i in range(len(self.free)):
-                activate(layout.populations, i, self.u, self.a, rows, rows)
+                activate(layout.populations, i, constants, self.u, self.a, rows, rows)
         silent = rest is None and layout.linear and not corrected and not self.a.any()
         if silent:
             # Where no unit is active, what is still is the whole drive.
             self.drive[:] = self.still
         self.driven = rest is not None or silent
+        self.families = None if layout.families is None else self._families(layout.families, still, slopes, corrected)
+
+    def _families(
+        self,
+        tables: FamilyTables,
+        still: Activities,
+        slopes: Mapping[str, tuple[np.ndarray, np.ndarray]],
+        corrected: bool,
+    ) -> Families:
+        """What the synapses that are more than a product keep for these samples."""
+        rows = self.count * self.phases
+        keepsakes = tables.turned_keepsakes if corrected else tables.keepsakes
+        kept = np.zeros(rows * int(np.sum(keepsakes[codes.STRIDE])), self.layout.dtype)
+        places = {p.name: i for i, p in enumerate(self.free)}
+        begun = {s.name: places[s.target] for s in self.spec.synapses if isinstance(s, History)}
+        for i, (owner, part) in enumerate(tables.owners[: keepsakes.shape[1]]):
+            begin, size, wide = keepsakes[:, i]
+            view = kept[begin * rows : (begin + wide) * rows].reshape(self.count, self.phases, wide)
+            if owner in begun:
+                view[:] = self._matrix(self.a, begun[owner])
+            elif owner in slopes:
+                view[:, :, :size] = slopes[owner][part][self.samples, None, :]
+            else:
+                view[:, :, :size] = still[owner][:, None, :]
+        return Families(
+            tables.memories, tables.gated, tables.gated if corrected else tables.gated[:0], tables.histories,
+            tables.gates, keepsakes, kept, np.zeros(rows * tables.scratch, self.layout.dtype),
+        )  # fmt: skip
 
     def _buffer(self, phases: list[Activities]) -> np.ndarray:
         """``(count, units)`` per population and phase, as one flat buffer of ``count · phases`` rows."""
@@ -171,7 +205,7 @@ class BlockSettling(Settling):
         self.solver = SOLVER_CODES[type(task.solver)]
         self.alpha = dtype.type(task.solver.alpha)
         self.beta = np.array(task.betas, dtype=dtype)
-        self.weights, self.readout, self.bias = engine.packed()
+        self.weights, self.constants, self.readout, self.bias = engine.packed()
         nothing = np.array([codes.NO_COST, 0, 0], dtype=np.int64)
         self.cost = layout.cost if task.target is not None else nothing
         self.taken = 0
@@ -179,11 +213,12 @@ class BlockSettling(Settling):
         self.blocks: list[Block | None] = [None] * len(slices)
 
         self.still = still = engine.still_drive(task.inputs, slices)
+        slopes = engine.gate_slopes(task.anchor)
         rest = engine.rest if engine.rest is not None and engine.rest.starts(task, still) else None
 
         def make(i: int) -> None:
             before = None if rest is None else rest.blocks[i]
-            self.blocks[i] = Block(engine, layout, task, slices[i], still[i], before)
+            self.blocks[i] = Block(engine, layout, task, slices[i], still[i], slopes, self.constants, before)
 
         engine.workers.run([partial(make, i) for i in range(len(slices))])
 
@@ -201,11 +236,11 @@ class BlockSettling(Settling):
 
     def _settle(self, block: Block, end: int) -> None:
         layout = self.layout
-        first = layout.readout[0].size if layout.readout else 0
+        first = layout.readout.items[0].size if layout.readout.items else 0
         block.moving = settle_block(
-            self.solver, self.alpha, layout.populations, layout.inlets, block.corrections, self.weights,
-            layout.order, layout.colours, self.cost, self.readout, first, self.bias, self.beta,
-            block.u, block.a, block.still, block.drive, block.bare, block.anchor, block.deltas, block.y,
+            self.solver, self.alpha, layout.populations, layout.inlets, block.corrections, block.families,
+            self.weights, self.constants, layout.order, layout.colours, self.cost, self.readout, first, self.bias,
+            self.beta, block.u, block.a, block.still, block.drive, block.bare, block.anchor, block.deltas, block.y,
             block.logits, block.images, block.residuals, block.grams, block.place, block.tol, block.limit,
             block.steps, block.status, block.residual, self.taken, end, self.task.max_steps, block.moving,
             block.driven and self.taken == 0,

@@ -66,13 +66,17 @@ summing = _compiler("contract", "reassoc")
 """A kernel in which a sum may be taken in several parts at once; the parts do not depend on the number of threads."""
 
 
-def compile_once(dtype: str, work: Callable[[], object]) -> None:
-    """Have ``work`` compile the kernels, and say so, where no code of theirs is kept: it takes many seconds."""
-    done = folder() / f"{dtype}.compiled"
+def compile_once(dtype: str, work: Callable[[], object], variant: str = "") -> None:
+    """Have ``work`` compile the kernels, and say so, where no code of theirs is kept: it takes many seconds.
+
+    ``variant`` names the networks, if not all, that it is compiled for.
+    """
+    done = folder() / f"{'-'.join([dtype, *variant.split()])}.compiled"
     if done.exists():
         return
     began = time.perf_counter()
-    print(f"numba: compiling the kernels for {dtype}, once for this version …", end="", file=sys.stderr, flush=True)
+    what = f"{dtype} with {variant}" if variant else dtype
+    print(f"numba: compiling the kernels for {what}, once for this version …", end="", file=sys.stderr, flush=True)
     try:
         work()
     finally:

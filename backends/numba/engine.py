@@ -17,13 +17,14 @@ from neuro_eq.backends.numba.kernels.judging import add_squares
 from neuro_eq.backends.numba.learning import Hebbian
 from neuro_eq.backends.numba.packing import add_product_with_transposed, product
 from neuro_eq.backends.numba.plan import ACTIVATION_CODES, plan
+from neuro_eq.backends.numba.remaining import Remaining, gate_slopes
 from neuro_eq.backends.numba.workers import Workers
 from neuro_eq.engine import Agreement, Engine, Settling, Task
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError
 from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
 from neuro_eq.spec import Network
-from neuro_eq.synapses import Bias, Dense, DirectedDense
+from neuro_eq.synapses import Bias, Dense, DirectedDense, GatedDense, StepGate
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class NumbaEngine(Engine):
 
     name: ClassVar[str] = "numba"
     solvers: ClassVar[tuple[type[Solver], ...]] = (Picard, BlockGaussSeidel, Anderson)
-    synapse_kinds: ClassVar[tuple[str, ...] | None] = ("dense", "directed_dense", "bias")
+    synapse_kinds: ClassVar[tuple[str, ...] | None] = (
+        "dense", "directed_dense", "bias", "hopfield_memory", "history", "step_gate", "gated_dense",
+    )  # fmt: skip
     activation_kinds: ClassVar[tuple[str, ...] | None] = tuple(ACTIVATION_CODES)
     agreement: ClassVar[Mapping[str, Agreement]] = {
         "float64": Agreement(
@@ -68,12 +71,14 @@ class NumbaEngine(Engine):
         self.workers = Workers(self.threads)
         self.plan = plan(spec, dtype)
         self.hebbian = Hebbian(spec, self.workers)
-        self._packed: tuple[Mapping[str, Array], tuple[np.ndarray, np.ndarray, np.ndarray]] | None = None
+        self._packed: tuple[Mapping[str, Array], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] | None = None
         self._still: Still | None = None
         self.rest: Rest | None = None
         super().__init__(spec, dtype, seed)
+        self.remaining = Remaining(self.dynamics, self.workers, dtype)
         nothing = {p.name: np.zeros((1, *p.shape)) for p in spec.clamped}
-        compile_once(dtype, lambda: self.relax(nothing, max_steps=0))
+        variant = "" if self.plan.families is None else "memories and gates"
+        compile_once(dtype, lambda: self.relax(nothing, max_steps=0), variant)
 
     def close(self) -> None:
         self.workers.close()
@@ -92,19 +97,22 @@ class NumbaEngine(Engine):
     def _begin(self, task: Task) -> Settling:
         return BlockSettling(self, self.plan, task)
 
-    def packed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The weights between free populations and the readout's, as the kernels take them, and the readout's bias."""
+    def packed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Weights and constants of free populations as the kernels take them, the readout's weights and its bias."""
         theta = self._theta
         if self._packed is None or self._packed[0] is not theta:
             bias = np.zeros(0, self.dtype)
-            if self.plan.readout and self.spec.cost is not None:
+            if self.plan.readout.items and self.spec.cost is not None:
                 bias = theta[f"{self.spec.cost.name}.bias"]
-            found = (self.plan.packed(theta, self.plan.factors), self.plan.packed(theta, self.plan.readout), bias)
+            plan = self.plan
+            found = (plan.factors.packed(theta), plan.constants.filled(theta), plan.readout.packed(theta), bias)
             self._packed = (theta, found)
         return self._packed[1]
 
     def still_drive(self, inputs: Activities, slices: Sequence[slice]) -> list[dict[str, np.ndarray]]:
         """The part of the drive that stays while samples settle, ``(samples, units)`` for each slice of them.
+
+        Beside it, by their own names, the rates of the gates on steps that data alone open.
 
         The nudged phases of a batch follow its free phase with the same data and weights, so the last one is kept.
         """
@@ -126,6 +134,7 @@ class NumbaEngine(Engine):
         clamped = {name: flat(values[samples]) for name, values in inputs.items()}
         count = samples.stop - samples.start
         total = {p.name: np.zeros((count, p.size), self.dtype) for p in self.spec.free}
+        rates: dict[str, np.ndarray] = {}
         for synapse in self.dynamics.still:
             if isinstance(synapse, Bias):
                 if synapse.target in total:
@@ -135,8 +144,22 @@ class NumbaEngine(Engine):
                 if synapse.source in clamped and synapse.target in total:
                     add_product_with_transposed(total[synapse.target], clamped[synapse.source], weight)
                 elif isinstance(synapse, Dense) and synapse.target in clamped and synapse.source in total:
-                    total[synapse.source] += product(clamped[synapse.target], weight)[:, : weight.shape[1]]
-        return total
+                    total[synapse.source] += product(clamped[synapse.target], weight)
+            elif isinstance(synapse, GatedDense):
+                own = self.dynamics.own(theta, synapse.name)
+                total[synapse.target] += synapse.drive({**clamped, **total}, own, total)[synapse.target]
+            elif isinstance(synapse, StepGate) and synapse.source in clamped:
+                rates[synapse.name] = synapse.rate({**clamped, **total}, self.dynamics.own(theta, synapse.name))
+        return {**total, **rates}
+
+    def gate_slopes(self, anchor: Activities | None) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """g and h of the gated synapses between free populations at ``a*``, which the asymmetric correction takes."""
+        slopes: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        if anchor is not None:
+            for synapse in self.spec.asymmetric:
+                if isinstance(synapse, GatedDense):
+                    slopes[synapse.name] = gate_slopes(synapse, anchor, self._theta)
+        return slopes
 
     def rms(self, x: Activities) -> np.ndarray:
         total = np.zeros(next(iter(x.values())).shape[0])
@@ -146,10 +169,16 @@ class NumbaEngine(Engine):
         return np.asarray(np.sqrt(total / self.spec.free_units))
 
     def energy_gradient(self, state: Equilibrium) -> dict[str, Array]:
-        return self.hebbian.energy_gradient(state.activities)
+        return {**self.hebbian.energy_gradient(state.activities), **self.remaining.energy_gradient(state, self._theta)}
 
     def contrast(self, above: Equilibrium, below: Equilibrium, width: float) -> dict[str, Array]:
-        return self.hebbian.contrast(above.activities, below.activities, width)
+        return {
+            **self.hebbian.contrast(above.activities, below.activities, width),
+            **self.remaining.contrast(above, below, width, self._theta),
+        }
 
     def drive_vjp(self, state: Equilibrium, lam: Activities, mu: Activities) -> dict[str, Array]:
-        return self.hebbian.drive_gradient(state.activities, lam)
+        return {
+            **self.hebbian.drive_gradient(state.activities, lam),
+            **self.remaining.drive_vjp(state, lam, mu, self._theta),
+        }

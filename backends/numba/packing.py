@@ -27,21 +27,26 @@ def packed_rows(matrix: np.ndarray) -> np.ndarray:
 
 
 def product(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """``x (rows, depth) · weight (depth, size)``, in rows of whole vectors."""
-    (rows, depth), size = x.shape, weight.shape[1]
-    width = stride(size, str(x.dtype))
+    """``x (rows, depth) · weight (depth, size)``."""
+    return _in_whole_vectors(x, weight)[:, : weight.shape[1]]
+
+
+def product_with_transposed(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """``x (rows, depth) · weightᵀ``, ``weight (size, depth)``: packs the samples, as they are fewer than the units."""
+    return product(weight, x.T).T
+
+
+def add_product_with_transposed(out: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
+    """``out += x (rows, depth) · weightᵀ``, ``weight (size, depth)``."""
+    add_transposed(_in_whole_vectors(weight, x.T), out)
+
+
+def _in_whole_vectors(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    (rows, depth), width = x.shape, stride(weight.shape[1], str(x.dtype))
     out = np.empty((rows, width), x.dtype)
     left = np.ascontiguousarray(x).reshape(-1)
     multiply(left, 0, depth, depth, packed_rows(weight), 0, out.reshape(-1), 0, width, rows)
     return out
-
-
-def add_product_with_transposed(out: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
-    """``out += x (rows, depth) · weightᵀ``, ``weight (size, depth)``.
-
-    It is the transpose that is computed, as there are fewer samples to pack than units.
-    """
-    add_transposed(product(weight, x.T), out)
 
 
 @entry
@@ -97,7 +102,7 @@ def transpose(matrix, factor, out, begin):  # type: ignore[no-untyped-def]
 
 @entry
 def add_transposed(matrix, out):  # type: ignore[no-untyped-def]
-    """``out[j, i] += matrix[i, j]``."""
+    """``out[j, i] += matrix[i, j]`` for as many columns as ``out`` has rows."""
     size, rows = out.shape
     for start in range(0, rows, TOGETHER):
         end = min(start + TOGETHER, rows)
@@ -113,5 +118,6 @@ __all__ = [
     "pack_rows",
     "packed_rows",
     "product",
+    "product_with_transposed",
     "transpose",
 ]

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neuro_eq.activations import LayerNorm
+from neuro_eq.backends.numba.families import FamilyTables, families
 from neuro_eq.backends.numba.kernels import codes
-from neuro_eq.backends.numba.packing import pack_columns, pack_rows
-from neuro_eq.backends.numba.tile import packed_size, stride
+from neuro_eq.backends.numba.stores import Constants, Factors
+from neuro_eq.backends.numba.tile import stride
 from neuro_eq.colouring import colours, feeds_back
 from neuro_eq.costs import CrossEntropy, SquaredError
-from neuro_eq.spec import Network
+from neuro_eq.spec import Network, Population
 from neuro_eq.synapses import Bias, Dense, DirectedDense
 
 ACTIVATION_CODES = {
@@ -22,25 +24,8 @@ ACTIVATION_CODES = {
     "sigmoid": codes.SIGMOID,
     "tanh": codes.TANH,
     "softmax": codes.SOFTMAX,
+    "layer_norm": codes.LAYER_NORM,
 }
-
-
-@dataclass(frozen=True)
-class Factor:
-    """One matrix that stays the same while the network settles, and where it lies once it is packed."""
-
-    parameter: str
-    transposed: bool
-    begin: int
-    size: int
-
-    def pack(self, theta: Mapping[str, np.ndarray], out: np.ndarray) -> None:
-        """The right-hand factor of the product ``(rows, n_pre) · (n_pre, n_post)``, into its place."""
-        weight, place = theta[self.parameter], out[self.begin : self.begin + self.size]
-        if self.transposed:
-            pack_columns(weight, place)
-        else:
-            pack_rows(weight, place, 0, weight.shape[0])
 
 
 @dataclass(frozen=True)
@@ -48,14 +33,16 @@ class Plan:
     """What the kernels need to know of a network.
 
     Attributes:
-        populations: ``(6, n)``, its rows are named in :mod:`~neuro_eq.backends.numba.kernels.codes`.
+        populations: ``(7, n)``, its rows are named in :mod:`~neuro_eq.backends.numba.kernels.codes`.
         inlets: ``(s, 4)`` post, pre, place of the packed weights, and sign, of every way from a free population to
             another.
         corrections: the same for the asymmetric correction ``(Dᵀ − D)(a − a*)``.
         order: the populations, colour by colour.
         colours: ``(c + 1)`` where each colour begins in ``order``.
         cost: kind, population index, and stride of the answers.
-        factors: the matrices behind the inlets.
+        families: the tables of the synapses that are more than one product, or None where there are none.
+        factors: the matrices behind the inlets and the families.
+        constants: the numbers of layer norms and of the families.
         readout: the two matrices of a readout, packed apart.
         linear: whether a unit that is not active drives nobody.
     """
@@ -66,8 +53,10 @@ class Plan:
     order: np.ndarray
     colours: np.ndarray
     cost: np.ndarray
-    factors: tuple[Factor, ...]
-    readout: tuple[Factor, ...]
+    families: FamilyTables | None
+    factors: Factors
+    constants: Constants
+    readout: Factors
     linear: bool
     dtype: str
 
@@ -76,28 +65,18 @@ class Plan:
         """Numbers in a row of all free units, filling included."""
         return int(np.sum(self.populations[codes.STRIDE]))
 
-    def packed(self, theta: Mapping[str, np.ndarray], factors: tuple[Factor, ...]) -> np.ndarray:
-        """The matrices one after the other, in the order that the products take them in."""
-        out = np.empty(sum(factor.size for factor in factors), self.dtype)
-        for factor in factors:
-            factor.pack(theta, out)
-        return out
-
 
 def plan(spec: Network, dtype: str) -> Plan:
     """Lay a network out for the kernels."""
     index = {p.name: i for i, p in enumerate(spec.free)}
     sizes = [p.size for p in spec.free]
     strides = [stride(size, dtype) for size in sizes]
-    factors: list[Factor] = []
+    factors, constants = Factors(dtype), Constants(dtype)
     inlets: list[tuple[int, int, int, int]] = []
     corrections: list[tuple[int, int, int, int]] = []
 
     def factor(synapse: str, pre: int, post: int, transposed: bool) -> int:
-        begin = factors[-1].begin + factors[-1].size if factors else 0
-        size = packed_size(sizes[pre], sizes[post], dtype)
-        factors.append(Factor(f"{synapse}.weight", transposed, begin, size))
-        return begin
+        return factors.add(f"{synapse}.weight", (sizes[pre], sizes[post]), transposed=transposed)
 
     for synapse in spec.synapses:
         if not isinstance(synapse, (Dense, DirectedDense)):
@@ -124,6 +103,7 @@ def plan(spec: Network, dtype: str) -> Plan:
                 [ACTIVATION_CODES[p.activation.kind] for p in spec.free],
                 [p.shape[-1] for p in spec.free],
                 [feeds_back(spec, p.name) for p in spec.free],
+                [_constants(p, constants) for p in spec.free],
             ],
             dtype=np.int64,
         ),
@@ -132,24 +112,38 @@ def plan(spec: Network, dtype: str) -> Plan:
         order=np.array([index[name] for group in groups for name in group], dtype=np.int64),
         colours=np.cumsum([0, *(len(group) for group in groups)]).astype(np.int64),
         cost=np.array(cost, dtype=np.int64),
-        factors=tuple(factors),
+        families=families(spec, index, sizes, factors, constants),
+        factors=factors,
+        constants=constants,
         readout=readout,
         linear=all(isinstance(synapse, (Dense, DirectedDense, Bias)) for synapse in spec.synapses),
         dtype=dtype,
     )
 
 
+def _constants(population: Population, constants: Constants) -> int:
+    """Where the numbers of the population's activation begin."""
+    rho = population.activation
+    if not isinstance(rho, LayerNorm):
+        return 0
+    # One that the precision rounds to 0 would divide 0 by 0 where all potentials of a row are equal.
+    begin = constants.add([max(rho.epsilon, float(np.finfo(constants.dtype).tiny))])
+    constants.add_parameter(f"{population.name}.gamma", 1)
+    constants.add_parameter(f"{population.name}.delta", population.shape[-1])
+    return begin
+
+
 def _cost(
     spec: Network, index: Mapping[str, int], sizes: list[int], dtype: str
-) -> tuple[tuple[int, int, int], tuple[Factor, ...]]:
+) -> tuple[tuple[int, int, int], Factors]:
+    readout = Factors(dtype)
     if isinstance(spec.cost, SquaredError):
         place = index[spec.cost.population]
-        return (codes.SQUARED_ERROR, place, stride(sizes[place], dtype)), ()
+        return (codes.SQUARED_ERROR, place, stride(sizes[place], dtype)), readout
     if isinstance(spec.cost, CrossEntropy):
-        place = index[spec.cost.population]
+        place, classes = index[spec.cost.population], spec.cost.classes
         weight = f"{spec.cost.name}.weight"
-        there = packed_size(sizes[place], spec.cost.classes, dtype)
-        back = packed_size(spec.cost.classes, sizes[place], dtype)
-        factors = (Factor(weight, True, 0, there), Factor(weight, False, there, back))
-        return (codes.CROSS_ENTROPY, place, stride(spec.cost.classes, dtype)), factors
-    return (codes.NO_COST, 0, 0), ()
+        readout.add(weight, (sizes[place], classes), transposed=True)
+        readout.add(weight, (classes, sizes[place]), transposed=False)
+        return (codes.CROSS_ENTROPY, place, stride(classes, dtype)), readout
+    return (codes.NO_COST, 0, 0), readout

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from neuro_eq.backends.numba.compilation import entry, fused
+import math
+
+from neuro_eq.backends.numba.compilation import entry, fused, summing
 from neuro_eq.backends.numba.elementary import exp, logistic, tanh
 from neuro_eq.backends.numba.kernels.codes import (
     ACTIVATION,
     BEGIN,
+    CONSTANTS,
     HARD_SIGMOID,
     IDENTITY,
     RELU,
     SIGMOID,
     SIZE,
+    SOFTMAX,
     STRIDE,
     TANH,
     WIDTH,
@@ -33,8 +37,30 @@ def softmax_rows(x, width, out):  # type: ignore[no-untyped-def]
             out[j] /= total
 
 
+@summing
+def layer_norm_rows(u, width, constants, begin, a):  # type: ignore[no-untyped-def]
+    """``γ z + δ`` of ``width`` numbers at a time; the constants are ε, γ and δ.  Sums are taken in float64."""
+    like = u.dtype.type
+    epsilon, gamma = float(constants[begin]), float(constants[begin + 1])
+    offset = constants[begin + 2 : begin + 2 + width]
+    for first in range(0, u.size, width):
+        row, out = u[first : first + width], a[first : first + width]
+        total = 0.0
+        for j in range(width):
+            total += float(row[j])
+        mean = like(total / width)
+        total = 0.0
+        for j in range(width):
+            centered = row[j] - mean
+            out[j] = centered
+            total += float(centered) * float(centered)
+        scale = like(gamma / math.sqrt(total / width + epsilon))
+        for j in range(width):
+            out[j] = scale * out[j] + offset[j]
+
+
 @fused
-def activate_row(kind, width, u, a):  # type: ignore[no-untyped-def]
+def activate_row(kind, width, constants, begin, u, a):  # type: ignore[no-untyped-def]
     """``a = ρ(u)`` of one population in one row.
 
     Rows come as slices: an index that starts at zero is known not to be negative, and the loop becomes vectors.
@@ -59,15 +85,20 @@ def activate_row(kind, width, u, a):  # type: ignore[no-untyped-def]
     elif kind == TANH:
         for j in range(u.size):
             a[j] = tanh(u[j])
-    else:
+    elif kind == SOFTMAX:
         softmax_rows(u, width, a)
+    else:
+        layer_norm_rows(u, width, constants, begin, a)
 
 
 @entry
-def activate(populations, p, u, a, capacity, rows):  # type: ignore[no-untyped-def]
+def activate(populations, p, constants, u, a, capacity, rows):  # type: ignore[no-untyped-def]
     """``a = ρ(u)`` of one population."""
     first = populations[BEGIN, p] * capacity
     stride, size = populations[STRIDE, p], populations[SIZE, p]
     for r in range(rows):
         row = first + r * stride
-        activate_row(populations[ACTIVATION, p], populations[WIDTH, p], u[row : row + size], a[row : row + size])
+        activate_row(
+            populations[ACTIVATION, p], populations[WIDTH, p], constants, populations[CONSTANTS, p],
+            u[row : row + size], a[row : row + size],
+        )  # fmt: skip

@@ -28,7 +28,7 @@ def inner(x, y):  # type: ignore[no-untyped-def]
 
 @compiled
 def mix(  # type: ignore[no-untyped-def]
-    populations, u, a, drive, alpha, capacity, rows, taken, images, residuals, grams, weights
+    populations, constants, u, a, drive, alpha, capacity, rows, taken, images, residuals, grams, weights
 ):
     """Anderson's step: each row's own combination of its last states; where its residual grew it begins again."""
     depth = images.shape[0]
@@ -79,7 +79,7 @@ def mix(  # type: ignore[no-untyped-def]
                 for j in range(row, row + populations[SIZE, p]):
                     u[j] = images[slot, j]
     for p in range(count):
-        activate(populations, p, u, a, capacity, rows)
+        activate(populations, p, constants, u, a, capacity, rows)
 
 
 @compiled

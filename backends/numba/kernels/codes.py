@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-IDENTITY, RELU, HARD_SIGMOID, SIGMOID, TANH, SOFTMAX = range(6)
+IDENTITY, RELU, HARD_SIGMOID, SIGMOID, TANH, SOFTMAX, LAYER_NORM = range(7)
 NO_COST, SQUARED_ERROR, CROSS_ENTROPY = range(3)
 PICARD, GAUSS_SEIDEL, ANDERSON = range(3)
 CONVERGED, MAX_STEPS, DIVERGED, NONFINITE = range(4)
 
-BEGIN, SIZE, STRIDE, ACTIVATION, WIDTH, FEEDS_BACK = range(6)
+BEGIN, SIZE, STRIDE, ACTIVATION, WIDTH, FEEDS_BACK, CONSTANTS = range(7)
 """Rows of the table of populations; ``BEGIN`` counts the units before it, filling included."""
 POST, PRE, WEIGHTS, SIGN = range(4)
 """Columns of the tables of inlets: where a product goes, where it comes from, and its packed weights."""
+
+PATTERNS, WIDE, THERE, BACK = range(1, 5)
+"""Columns of the table of memories beside ``POST``: how many patterns, the stride of their scores, packed weights."""
+GATE_WEIGHTS, GATE_BIAS, WEIGHTS_BACK, GATE_BACK, SLOPES = range(3, 8)
+"""Columns of the table of gated synapses beside ``POST``, ``PRE`` and ``WEIGHTS``."""
+LENGTH, COUPLING, PAST = range(1, 4)
+"""Columns of the table of histories beside ``POST``: activities that it keeps, its constants, its first keepsake."""
+RATE_BIAS, RATE = range(3, 5)
+"""Columns of the table of gates on steps beside ``POST``, ``PRE`` and ``WEIGHTS``; ``RATE`` is that of data."""

@@ -16,19 +16,14 @@ from neuro_eq.backends.numba.kernels.codes import (
     STRIDE,
     WEIGHTS,
 )
+from neuro_eq.backends.numba.kernels.families import drive_by_families
+from neuro_eq.backends.numba.kernels.rows import copy
 from neuro_eq.backends.numba.tile import multiply_add
 
 
 @compiled
-def copy(x, out):  # type: ignore[no-untyped-def]
-    """``out = x``, without the error message of an assignment, which takes a second to compile."""
-    for j in range(x.size):
-        out[j] = x[j]
-
-
-@compiled
 def drive_onto(  # type: ignore[no-untyped-def]
-    populations, p, inlets, corrections, weights, a, still, deltas, drive, capacity, rows
+    populations, p, inlets, corrections, families, weights, constants, a, still, deltas, drive, capacity, rows
 ):
     """The drive of one population without the nudge: inputs and biases, then every synapse between free ends."""
     first = populations[BEGIN, p] * capacity
@@ -50,6 +45,8 @@ def drive_onto(  # type: ignore[no-untyped-def]
                 delta, populations[BEGIN, pre] * capacity, populations[STRIDE, pre], populations[SIZE, pre],
                 weights, corrections[s, WEIGHTS], drive, first, stride, rows,
             )  # fmt: skip
+    if families is not None:
+        drive_by_families(populations, p, families, weights, constants, a, deltas, drive, capacity, rows)
 
 
 @compiled
@@ -102,15 +99,18 @@ def remember(populations, p, drive, bare, capacity, rows, back):  # type: ignore
 
 @compiled
 def evaluate(  # type: ignore[no-untyped-def]
-    populations, members, holding, inlets, corrections, weights, cost, readout, readout_begin, bias, beta,
-    a, still, deltas, drive, bare, y, logits, capacity, rows,
+    populations, members, holding, inlets, corrections, families, weights, constants, cost, readout, readout_begin,
+    bias, beta, a, still, deltas, drive, bare, y, logits, capacity, rows,
 ):  # fmt: skip
     """The drive of some populations, nudge included; that of the last ``holding`` ones stands, but for the nudge."""
     for k in range(members.size):
         p = members[k]
         holds = k >= members.size - holding and populations[FEEDS_BACK, p] == 0
         if not holds:
-            drive_onto(populations, p, inlets, corrections, weights, a, still, deltas, drive, capacity, rows)
+            drive_onto(
+                populations, p, inlets, corrections, families, weights, constants, a, still, deltas, drive,
+                capacity, rows,
+            )  # fmt: skip
         if cost[0] != NO_COST and cost[1] == p:
             remember(populations, p, drive, bare, capacity, rows, holds)
             nudge(populations, cost, readout, readout_begin, bias, a, y, beta, drive, logits, capacity, rows)

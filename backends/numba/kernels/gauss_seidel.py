@@ -7,6 +7,7 @@ from neuro_eq.backends.numba.kernels.activities import activate_row
 from neuro_eq.backends.numba.kernels.codes import (
     ACTIVATION,
     BEGIN,
+    CONSTANTS,
     FEEDS_BACK,
     HARD_SIGMOID,
     IDENTITY,
@@ -16,8 +17,8 @@ from neuro_eq.backends.numba.kernels.codes import (
     STRIDE,
     WIDTH,
 )
-from neuro_eq.backends.numba.kernels.drives import copy
 from neuro_eq.backends.numba.kernels.picard import towards
+from neuro_eq.backends.numba.kernels.rows import copy
 
 
 @compiled
@@ -35,7 +36,7 @@ def under_nudge(kind, r, beta):  # type: ignore[no-untyped-def]
 
 @compiled
 def relax_population(  # type: ignore[no-untyped-def]
-    populations, p, nudged, cost, y, beta, u, a, drive, bare, alpha, capacity, rows
+    populations, p, constants, nudged, cost, y, beta, u, a, drive, bare, alpha, capacity, rows
 ):
     """One population's turn in a sweep, given its drive, and without the nudge ``bare`` if it is the nudged one."""
     stride, size = populations[STRIDE, p], populations[SIZE, p]
@@ -61,4 +62,6 @@ def relax_population(  # type: ignore[no-untyped-def]
                     u[row + j] = under_nudge(kind, bare[r * stride + j] + b * y[wanted + j], b)
             else:
                 towards(u[row : row + size], drive[row : row + size], alpha)
-        activate_row(kind, populations[WIDTH, p], u[row : row + size], a[row : row + size])
+        activate_row(
+            kind, populations[WIDTH, p], constants, populations[CONSTANTS, p], u[row : row + size], a[row : row + size]
+        )

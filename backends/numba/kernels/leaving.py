@@ -29,7 +29,7 @@ def swap(x, one, other):  # type: ignore[no-untyped-def]
 
 @compiled
 def leave(  # type: ignore[no-untyped-def]
-    populations, cost, corrected, phases, capacity, moving, u, a, still, drive, bare, anchor, deltas, y,
+    populations, cost, families, corrected, phases, capacity, moving, u, a, still, drive, bare, anchor, deltas, y,
     images, residuals, grams, place, tol, limit, steps, status, residual,
 ):  # fmt: skip
     """Samples that have stopped change places with the last ones that move.  Returns how many still move."""
@@ -50,6 +50,8 @@ def leave(  # type: ignore[no-untyped-def]
         if corrected:
             for x in (anchor, deltas[0], deltas[1]):
                 swap_rows(populations, x, capacity, i, moving, phases)
+        if families is not None:
+            swap_rows(families.keepsakes, families.kept, capacity, i, moving, phases)
         for j in range(wide):
             swap(bare, i * wide + j, moving * wide + j)
         for j in range(answers):

@@ -11,12 +11,13 @@ from neuro_eq.backends.numba.kernels.drives import differences, evaluate, nudge_
 from neuro_eq.backends.numba.kernels.gauss_seidel import relax_population
 from neuro_eq.backends.numba.kernels.judging import judge
 from neuro_eq.backends.numba.kernels.leaving import leave
+from neuro_eq.backends.numba.kernels.pacing import pace
 from neuro_eq.backends.numba.kernels.picard import picard
 
 
 @entry
 def settle_block(  # type: ignore[no-untyped-def]
-    solver, alpha, populations, inlets, corrections, weights, order, colours,
+    solver, alpha, populations, inlets, corrections, families, weights, constants, order, colours,
     cost, readout, readout_begin, bias, beta,
     u, a, still, drive, bare, anchor, deltas, y, logits, images, residuals, grams,
     place, tol, limit, steps, status, residual, begin_step, end_step, max_steps, moving, driven,
@@ -31,7 +32,7 @@ def settle_block(  # type: ignore[no-untyped-def]
     phases = beta.size
     capacity = residual.size
     count = populations.shape[1]
-    corrected = corrections.shape[0] > 0
+    corrected = deltas.shape[1] > 0
     mixing = np.empty(max(images.shape[0], 1))
     last = colours[colours.size - 1] - colours[colours.size - 2]
     for step in range(begin_step, end_step + 1):
@@ -47,33 +48,37 @@ def settle_block(  # type: ignore[no-untyped-def]
             nudge_onto(populations, cost, readout, readout_begin, bias, beta, a, drive, bare, y, logits, capacity, rows)
         else:
             evaluate(
-                populations, order, holding, inlets, corrections, weights, cost, readout, readout_begin, bias, beta,
-                a, still, deltas, drive, bare, y, logits, capacity, rows,
+                populations, order, holding, inlets, corrections, families, weights, constants, cost, readout,
+                readout_begin, bias, beta, a, still, deltas, drive, bare, y, logits, capacity, rows,
             )  # fmt: skip
         judge(populations, u, drive, capacity, moving, phases, step == 0, tol, limit, steps, status, residual)
         moving = leave(
-            populations, cost, corrected, phases, capacity, moving, u, a, still, drive, bare, anchor, deltas, y,
-            images, residuals, grams, place, tol, limit, steps, status, residual,
+            populations, cost, families, corrected, phases, capacity, moving, u, a, still, drive, bare, anchor, deltas,
+            y, images, residuals, grams, place, tol, limit, steps, status, residual,
         )  # fmt: skip
         if moving == 0 or step == max_steps:
             return 0
         rows = moving * phases
         if solver == PICARD:
-            picard(populations, u, a, drive, alpha, capacity, rows)
+            if families is not None:
+                pace(populations, families, weights, constants, u, a, drive, step, capacity, rows)
+            picard(populations, constants, u, a, drive, alpha, capacity, rows)
         elif solver == ANDERSON:
-            mix(populations, u, a, drive, alpha, capacity, rows, step, images, residuals, grams, mixing)
+            mix(populations, constants, u, a, drive, alpha, capacity, rows, step, images, residuals, grams, mixing)
         else:
             for c in range(colours.size - 1):
                 members = order[colours[c] : colours[c + 1]]
                 if c > 0:
                     evaluate(
-                        populations, members, 0, inlets, corrections, weights, cost, readout, readout_begin, bias,
-                        beta, a, still, deltas, drive, bare, y, logits, capacity, rows,
+                        populations, members, 0, inlets, corrections, families, weights, constants, cost, readout,
+                        readout_begin, bias, beta, a, still, deltas, drive, bare, y, logits, capacity, rows,
                     )  # fmt: skip
                 for k in range(members.size):
                     p = members[k]
                     nudged = cost[0] != NO_COST and cost[1] == p
-                    relax_population(populations, p, nudged, cost, y, beta, u, a, drive, bare, alpha, capacity, rows)
+                    relax_population(
+                        populations, p, constants, nudged, cost, y, beta, u, a, drive, bare, alpha, capacity, rows
+                    )
                     if corrected:
                         differences(populations, p, a, anchor, deltas, capacity, rows)
         for i in range(moving):
