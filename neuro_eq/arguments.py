@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from neuro_eq.arrays import all_finite
 from neuro_eq.errors import DataError, SpecError, did_you_mean
 from neuro_eq.spec import Network, Population
 
@@ -108,6 +109,6 @@ def _real_numbers(values: Any, place: str, to_numpy: ToNumpy) -> np.ndarray:
         raise DataError(f"{place}: expected an array, found rows of different lengths") from None
     if array.dtype.kind not in "fiub":
         raise DataError(f"{place}: expected real numbers, found dtype {array.dtype}")
-    if not np.all(np.isfinite(array)):
+    if not all_finite(array):
         raise DataError(f"{place}: holds values that are not finite")
     return array

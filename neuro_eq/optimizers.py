@@ -22,8 +22,8 @@ from neuro_eq.arrays import Array, Parameters
 from neuro_eq.errors import SpecError
 from neuro_eq.frozen import Frozen
 
-BLOCK = 32768
-"""Numbers in a block: a few of them in float64 fill half of a common second-level cache."""
+BLOCK = 65536
+"""Numbers in a block: a few of them in float32 fill half of a common second-level cache."""
 
 Block = Inexact[Array, " block"]
 

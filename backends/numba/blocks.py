@@ -65,12 +65,13 @@ class Block:
         self.count = samples.stop - samples.start
         self.phases = len(task.betas)
         self.layout, self.spec, self.free = layout, engine.spec, engine.spec.free
+        self.buffers = engine.buffers
         dtype = engine.dtype
         rows = self.count * self.phases
         self.u = self._buffer([{p.name: flat(s[p.name][samples]) for p in self.free} for s in task.starts])
-        self.a = np.zeros_like(self.u)
+        self.a = self.buffers.take(self.u.size)
         self.still = self._buffer([still] * self.phases)
-        self.drive = np.zeros_like(self.u)
+        self.drive = self.buffers.take(self.u.size)
         corrected = task.anchor is not None
         self.corrections = layout.corrections if corrected else layout.corrections[:0]
         self.anchor = np.zeros(0, dtype)
@@ -112,6 +113,12 @@ class Block:
         self.driven = rest is not None or silent
         self.families = None if layout.families is None else self._families(layout.families, still, slopes, corrected)
 
+    def __del__(self) -> None:
+        for name in ("u", "a", "still", "drive"):
+            buffer = getattr(self, name, None)  # a block that could not be made has not all of them
+            if buffer is not None:
+                self.buffers.give(buffer)
+
     def _families(
         self,
         tables: FamilyTables,
@@ -142,7 +149,7 @@ class Block:
     def _buffer(self, phases: list[Activities]) -> np.ndarray:
         """``(count, units)`` per population and phase, as one flat buffer of ``count · phases`` rows."""
         rows = self.count * self.phases
-        buffer = np.zeros(rows * self.layout.units, self.layout.dtype)
+        buffer = self.buffers.take(rows * self.layout.units)
         for i, p in enumerate(self.free):
             view = self._matrix(buffer, i)
             for k, values in enumerate(phases):

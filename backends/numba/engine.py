@@ -12,6 +12,7 @@ import numpy as np
 
 from neuro_eq.arrays import Activities, Array, flat
 from neuro_eq.backends.numba.blocks import BlockSettling, Rest
+from neuro_eq.backends.numba.buffers import Buffers
 from neuro_eq.backends.numba.compilation import compile_once
 from neuro_eq.backends.numba.kernels.judging import add_squares
 from neuro_eq.backends.numba.learning import Hebbian
@@ -74,6 +75,7 @@ class NumbaEngine(Engine):
         self._packed: tuple[Mapping[str, Array], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] | None = None
         self._still: Still | None = None
         self.rest: Rest | None = None
+        self.buffers = Buffers(dtype)
         super().__init__(spec, dtype, seed)
         self.remaining = Remaining(self.dynamics, self.workers, dtype)
         nothing = {p.name: np.zeros((1, *p.shape)) for p in spec.clamped}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from neuro_eq.backends.numba.compilation import entry, fused, summing
+from neuro_eq.backends.numba.compilation import compiled, entry, fused, summing
 from neuro_eq.backends.numba.elementary import exp, logistic, tanh
 from neuro_eq.backends.numba.kernels.codes import (
     ACTIVATION,
@@ -12,6 +12,7 @@ from neuro_eq.backends.numba.kernels.codes import (
     CONSTANTS,
     HARD_SIGMOID,
     IDENTITY,
+    LAYER_NORM,
     RELU,
     SIGMOID,
     SIZE,
@@ -91,14 +92,24 @@ def activate_row(kind, width, constants, begin, u, a):  # type: ignore[no-untype
         layer_norm_rows(u, width, constants, begin, a)
 
 
+@compiled
+def activate_rows(populations, p, constants, u, a, first, rows):  # type: ignore[no-untyped-def]
+    """``a = ρ(u)`` of one population, whose rows begin at ``first``.
+
+    Where every number is by itself the rows are taken as one, the filling between them included: nobody reads it.
+    """
+    stride, size, kind = populations[STRIDE, p], populations[SIZE, p], populations[ACTIVATION, p]
+    width, begin = populations[WIDTH, p], populations[CONSTANTS, p]
+    if kind == SOFTMAX or kind == LAYER_NORM:
+        for r in range(rows):
+            row = first + r * stride
+            activate_row(kind, width, constants, begin, u[row : row + size], a[row : row + size])
+    else:
+        end = first + rows * stride
+        activate_row(kind, width, constants, begin, u[first:end], a[first:end])
+
+
 @entry
 def activate(populations, p, constants, u, a, capacity, rows):  # type: ignore[no-untyped-def]
     """``a = ρ(u)`` of one population."""
-    first = populations[BEGIN, p] * capacity
-    stride, size = populations[STRIDE, p], populations[SIZE, p]
-    for r in range(rows):
-        row = first + r * stride
-        activate_row(
-            populations[ACTIVATION, p], populations[WIDTH, p], constants, populations[CONSTANTS, p],
-            u[row : row + size], a[row : row + size],
-        )  # fmt: skip
+    activate_rows(populations, p, constants, u, a, populations[BEGIN, p] * capacity, rows)

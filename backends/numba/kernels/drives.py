@@ -18,7 +18,7 @@ from neuro_eq.backends.numba.kernels.codes import (
 )
 from neuro_eq.backends.numba.kernels.families import drive_by_families
 from neuro_eq.backends.numba.kernels.rows import copy
-from neuro_eq.backends.numba.tile import multiply_add
+from neuro_eq.backends.numba.tile import add_product, multiply_add
 
 
 @compiled
@@ -28,14 +28,17 @@ def drive_onto(  # type: ignore[no-untyped-def]
     """The drive of one population without the nudge: inputs and biases, then every synapse between free ends."""
     first = populations[BEGIN, p] * capacity
     stride = populations[STRIDE, p]
-    copy(still[first : first + rows * stride], drive[first : first + rows * stride])
+    base, begun = still, False
     for s in range(inlets.shape[0]):
         if inlets[s, POST] == p:
             pre = inlets[s, PRE]
-            multiply_add(
+            add_product(
                 a, populations[BEGIN, pre] * capacity, populations[STRIDE, pre], populations[SIZE, pre],
-                weights, inlets[s, WEIGHTS], drive, first, stride, rows,
+                weights, inlets[s, WEIGHTS], base, drive, first, stride, rows,
             )  # fmt: skip
+            base, begun = drive, True
+    if not begun:
+        copy(still[first : first + rows * stride], drive[first : first + rows * stride])
     for s in range(corrections.shape[0]):
         if corrections[s, POST] == p:
             # (Dᵀ − D)(a − a*): the synapse's own weights, read backwards, and itself taken away.

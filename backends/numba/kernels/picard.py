@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from neuro_eq.backends.numba.compilation import compiled, fused
-from neuro_eq.backends.numba.kernels.activities import activate_row
-from neuro_eq.backends.numba.kernels.codes import ACTIVATION, BEGIN, CONSTANTS, SIZE, STRIDE, WIDTH
+from neuro_eq.backends.numba.kernels.activities import activate_rows
+from neuro_eq.backends.numba.kernels.codes import BEGIN, STRIDE
 
 
 @fused
@@ -18,13 +18,7 @@ def towards(u, drive, alpha):  # type: ignore[no-untyped-def]
 def picard(populations, constants, u, a, drive, alpha, capacity, rows):  # type: ignore[no-untyped-def]
     """A damped step of every population, and its new activities."""
     for p in range(populations.shape[1]):
-        stride, size = populations[STRIDE, p], populations[SIZE, p]
         first = populations[BEGIN, p] * capacity
-        for r in range(rows):
-            row = first + r * stride
-            states = u[row : row + size]
-            towards(states, drive[row : row + size], alpha)
-            activate_row(
-                populations[ACTIVATION, p], populations[WIDTH, p], constants, populations[CONSTANTS, p],
-                states, a[row : row + size],
-            )  # fmt: skip
+        end = first + rows * populations[STRIDE, p]
+        towards(u[first:end], drive[first:end], alpha)
+        activate_rows(populations, p, constants, u, a, first, rows)
