@@ -24,6 +24,11 @@ MODELS = {
     "`layered_hopfield`, cross-entropy": lambda: ne.models.layered_hopfield([8, 10, 6, 4], cost="cross_entropy"),
     "`looped_mlp`, symmetric": lambda: ne.models.looped_mlp(8, 12, 4),
     "`looped_mlp`, not symmetric": lambda: ne.models.looped_mlp(8, 12, 4, symmetric=False),
+    "`toroidal_mlp`, symmetric": lambda: ne.models.toroidal_mlp(8, 12, 4, coupling=0.08),
+    "`toroidal_mlp`, not symmetric": lambda: ne.models.toroidal_mlp(8, 12, 4, symmetric=False, coupling=0.08),
+    "`modern_hopfield_mlp`": lambda: ne.models.modern_hopfield_mlp(8, 12, 4),
+    "`gated_mlp`, gate on the step": lambda: ne.models.gated_mlp(8, 12, 4),
+    "`gated_mlp`, gate on the drive": lambda: ne.models.gated_mlp(8, 12, 4, gate="drive"),
 }
 METHODS = {
     "EqProp, one-sided": ne.EqProp(BETA, "one-sided"),
@@ -68,14 +73,15 @@ class Table:
     def model(self, spec) -> str:
         lines = [self.row("method", "exact", *[f"{b.name} {b.dtype}" for b in self.backends])]
         lines.append(self.row("---", *["---:"] * (1 + len(self.backends))))
-        lines.append(self.row("fixed points", "", *[self.cell(self.fixed_points, spec, b) for b in self.backends]))
+        ends = ["refused" if b.refusal(spec) else self.cell(self.fixed_points, spec, b) for b in self.backends]
+        lines.append(self.row("fixed points", "", *ends))
         for name, method in METHODS.items():
             if self.refusal(spec, method):
                 lines.append(self.row(name, *["refused"] * (1 + len(self.backends))))
                 continue
             cells = [self.cell(self.exactness, spec, method)]
             for backend in self.backends:
-                if any(not backend.can(need) for need in method.needs):
+                if backend.refusal(spec) or not backend.can(*method.needs):
                     cells.append("refused")
                 else:
                     cells.append(self.cell(self.error, spec, backend, method))
@@ -150,6 +156,8 @@ class Table:
                 reason = self.refusal(make(), method)
                 if reason:
                     lines.append(self.row(name, title, reason))
+            refusals = {backend.name: backend.refusal(make()) for backend in self.backends}
+            lines += [self.row("every method", title, reason) for reason in refusals.values() if reason]
         for engine in {backend.name: backend.engine for backend in self.backends}.values():
             for ability, reason in engine.lacks.items():
                 methods = [name for name, method in METHODS.items() if ability in method.needs]
@@ -165,6 +173,10 @@ class Table:
     def close(self) -> None:
         for backend in self.backends:
             backend.close()
+
+
+def test_every_model_stands_in_the_table():
+    assert {make().name for make in MODELS.values()} == set(ne.models.MODELS)
 
 
 def test_the_table(request, cases, need, open_backend, oracle, contracting, samples, compare):
