@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from neuro_eq.backends.numba.compilation import compiled, entry, fused, summing
-from neuro_eq.backends.numba.elementary import exp, logistic, tanh
+from neuro_eq.backends.numba.elementary import logistic, tanh
 from neuro_eq.backends.numba.kernels.codes import (
     ACTIVATION,
     BEGIN,
@@ -21,21 +21,8 @@ from neuro_eq.backends.numba.kernels.codes import (
     TANH,
     WIDTH,
 )
-
-
-@fused
-def softmax_rows(x, width, out):  # type: ignore[no-untyped-def]
-    """Softmax of ``width`` numbers at a time."""
-    for first in range(0, x.size, width):
-        top = x[first]
-        for j in range(first, first + width):
-            top = max(top, x[j])
-        total = top * 0
-        for j in range(first, first + width):
-            out[j] = exp(x[j] - top)
-            total += out[j]
-        for j in range(first, first + width):
-            out[j] /= total
+from neuro_eq.backends.numba.kernels.rows import copy
+from neuro_eq.backends.numba.kernels.softmax import softmax_rows
 
 
 @summing
@@ -87,7 +74,8 @@ def activate_row(kind, width, constants, begin, u, a):  # type: ignore[no-untype
         for j in range(u.size):
             a[j] = tanh(u[j])
     elif kind == SOFTMAX:
-        softmax_rows(u, width, a)
+        copy(u, a)
+        softmax_rows(a, width)
     else:
         layer_norm_rows(u, width, constants, begin, a)
 

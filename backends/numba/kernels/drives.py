@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from neuro_eq.backends.numba.compilation import compiled
-from neuro_eq.backends.numba.kernels.activities import softmax_rows
 from neuro_eq.backends.numba.kernels.codes import (
     BEGIN,
     FEEDS_BACK,
@@ -18,6 +17,7 @@ from neuro_eq.backends.numba.kernels.codes import (
 )
 from neuro_eq.backends.numba.kernels.families import drive_by_families
 from neuro_eq.backends.numba.kernels.rows import copy
+from neuro_eq.backends.numba.kernels.softmax import softmax_rows
 from neuro_eq.backends.numba.tile import add_product, multiply_add
 
 
@@ -83,7 +83,7 @@ def nudge(  # type: ignore[no-untyped-def]
     multiply_add(a, first, stride, size, readout, 0, logits, 0, width, rows)
     for r in range(rows):
         row, wanted = r * width, (r // phases) * width
-        softmax_rows(logits[row : row + classes], classes, logits[row : row + classes])
+        softmax_rows(logits[row : row + classes], classes)
         for j in range(classes):
             logits[row + j] = -beta[r % phases] * (logits[row + j] - y[wanted + j])
     multiply_add(logits, 0, width, classes, readout, readout_begin, drive, first, stride, rows)

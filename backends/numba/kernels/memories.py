@@ -3,8 +3,8 @@ r"""A modern Hopfield memory: ``drive += γ ξᵀ softmax(b ξ a)``."""
 from __future__ import annotations
 
 from neuro_eq.backends.numba.compilation import compiled
-from neuro_eq.backends.numba.kernels.activities import softmax_rows
 from neuro_eq.backends.numba.kernels.codes import BACK, BEGIN, PATTERNS, POST, SIZE, STRIDE, THERE, WIDE
+from neuro_eq.backends.numba.kernels.softmax import softmax_rows
 from neuro_eq.backends.numba.tile import multiply, multiply_add
 
 
@@ -16,6 +16,5 @@ def recall(populations, memory, scores, weights, a, drive, capacity, rows):  # t
     patterns, wide = memory[PATTERNS], memory[WIDE]
     multiply(a, first, stride, populations[SIZE, p], weights, memory[THERE], scores, 0, wide, rows)
     for r in range(rows):
-        row = scores[r * wide : r * wide + patterns]
-        softmax_rows(row, patterns, row)
+        softmax_rows(scores[r * wide : r * wide + patterns], patterns)
     multiply_add(scores, 0, wide, patterns, weights, memory[BACK], drive, first, stride, rows)
