@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,14 +19,13 @@ from neuro_eq.backends.numba.plan import Plan
 from neuro_eq.engine import Settling, Snapshot, Task
 from neuro_eq.equilibrium import DIVERGENCE
 from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
-from neuro_eq.spec import Population
 from neuro_eq.synapses import History
 
 if TYPE_CHECKING:
     from neuro_eq.backends.numba.engine import NumbaEngine
 
-LARGEST = 64
-"""Samples in a block: with two phases its activities stay in the second-level cache beside a panel of weights."""
+LARGEST = 128
+"""Samples in a block: the more there are, the less often the weights are read; their states shall stay in cache."""
 GRAIN = 8
 """Blocks are multiples of this, so that the rows fill whole tiles."""
 
@@ -37,9 +36,9 @@ SOLVER_CODES: dict[type[Solver], int] = {
 }
 
 
-def cuts(batch: int) -> list[slice]:
-    """Blocks of a batch: at least two where there is enough for two threads.  The number of threads has no say."""
-    size = min(LARGEST, -(-batch // (2 * GRAIN)) * GRAIN)
+def cuts(batch: int, threads: int) -> list[slice]:
+    """Blocks of a batch, as few as keep all threads at work: no sample's way depends on who is in its block."""
+    size = min(LARGEST, -(-batch // (threads * GRAIN)) * GRAIN)
     return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
 
 
@@ -159,21 +158,16 @@ class Block:
     def _matrix(self, buffer: np.ndarray, i: int) -> np.ndarray:
         """One population's part of a buffer, ``(count, phases, stride)``."""
         rows = self.count * self.phases
-        begin, wide = self.layout.populations[[codes.BEGIN, codes.STRIDE], i]
+        begin, wide = self.layout.places[i]
         return buffer[begin * rows : (begin + wide) * rows].reshape(self.count, self.phases, wide)
 
-    def read(self, buffer: np.ndarray, i: int, population: Population, out: np.ndarray) -> None:
-        """One population of a buffer into ``out (phases, batch, units)``, samples in the batch's order."""
-        view = self._matrix(buffer, i).transpose(1, 0, 2)[..., : population.size]
-        if self.ordered:
-            out[:, self.samples] = view
-        else:
-            out[:, self.samples.start + self.place] = view
-
-    @property
-    def ordered(self) -> bool:
-        """Whether no sample has changed its place."""
-        return bool(np.all(self.place[1:] > self.place[:-1]))
+    def read(self, buffer: str, found: list[np.ndarray]) -> None:
+        """What all free populations hold, into arrays ``(phases, batch, units)``, samples in the batch's order."""
+        where: slice | np.ndarray = self.samples
+        if np.any(self.place[1:] < self.place[:-1]):
+            where = self.samples.start + self.place
+        for i, out in enumerate(found):
+            out[:, where] = self._matrix(getattr(self, buffer), i).transpose(1, 0, 2)[..., : out.shape[2]]
 
 
 @dataclass(frozen=True)
@@ -216,7 +210,7 @@ class BlockSettling(Settling):
         nothing = np.array([codes.NO_COST, 0, 0], dtype=np.int64)
         self.cost = layout.cost if task.target is not None else nothing
         self.taken = 0
-        slices = cuts(self.batch)
+        slices = cuts(self.batch, engine.threads)
         self.blocks: list[Block | None] = [None] * len(slices)
 
         self.still = still = engine.still_drive(task.inputs, slices)
@@ -261,21 +255,47 @@ class BlockSettling(Settling):
             residual[:, where] = block.residual.reshape(block.count, self.phases).T
             steps[where] = block.steps
             status[where] = block.status
-        states, activities = self._read("u"), self._read("a")
+        activities = self._read("a")
         free = self.task.target is None and self.task.anchor is None and self.phases == 1
-        if free and not any(block.moving for block in self.ready):
+        ended = not any(block.moving for block in self.ready)
+        # Few ask where the nudged phases ended: what they learn from is activities.
+        states = tuple(LaterRead(self, k) for k in range(self.phases)) if ended and not free else self._read("u")
+        if free and ended:
             self.engine.rest = Rest(self.still, states[0], activities[0], self.ready)
         return Snapshot(states=states, residual=tuple(residual), steps=steps, status=status, activities=activities)
 
-    def _read(self, name: str) -> tuple[dict[str, np.ndarray], ...]:
-        found: list[dict[str, np.ndarray]] = [{} for _ in range(self.phases)]
-        for i, p in enumerate(self.engine.spec.free):
-            out = np.empty((self.phases, self.batch, p.size), self.engine.dtype)
-            for block in self.ready:
-                block.read(getattr(block, name), i, p, out)
-            for k in range(self.phases):
-                found[k][p.name] = out[k].reshape(self.batch, *p.shape)
-        return tuple(found)
+    @cached_property
+    def ends(self) -> tuple[dict[str, np.ndarray], ...]:
+        """The potentials in which the phases have ended."""
+        return self._read("u")
+
+    def _read(self, buffer: str) -> tuple[dict[str, np.ndarray], ...]:
+        populations = self.engine.spec.free
+        found = [np.empty((self.phases, self.batch, p.size), self.engine.dtype) for p in populations]
+        self.engine.workers.run([partial(block.read, buffer, found) for block in self.ready])
+        named = list(zip(populations, found, strict=True))
+        return tuple(
+            {p.name: values[k].reshape(self.batch, *p.shape) for p, values in named} for k in range(self.phases)
+        )
+
+
+class LaterRead(Mapping[str, np.ndarray]):
+    """The potentials in which one phase has ended, read from the blocks when somebody asks for them."""
+
+    def __init__(self, settling: BlockSettling, phase: int) -> None:
+        self._settling, self._phase = settling, phase
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._settling.ends[self._phase][name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (p.name for p in self._settling.engine.spec.free)
+
+    def __len__(self) -> int:
+        return len(self._settling.engine.spec.free)
+
+    def __reduce__(self) -> tuple[type[dict[str, np.ndarray]], tuple[dict[str, np.ndarray]]]:
+        return dict, (dict(self),)
 
 
 __all__ = ["BlockSettling", "cuts"]

@@ -10,7 +10,7 @@ same in both, the difference of the other end is taken first.  That halves the w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -38,8 +38,8 @@ class Learned:
         self.terms = self.batch * len(ends)
         dtype = post.dtype
         self.left = np.empty((self.rows, self.terms), dtype)
-        self.packed = np.empty(packed_size(self.terms, self.columns, str(dtype)), dtype)
-        self.sums = np.empty((self.rows, stride(self.columns, str(dtype))), dtype)
+        self.packed = np.empty(packed_size(self.terms, self.columns, dtype), dtype)
+        self.sums = np.empty((self.rows, stride(self.columns, dtype)), dtype)
 
     def order(self) -> list[Callable[[], object]]:
         """The tasks of the first part."""
@@ -94,6 +94,7 @@ class Hebbian:
         """``[∂G/∂θ(above) − ∂G/∂θ(below)]/width``, mean over the batch."""
         clamped = {p.name for p in self.spec.clamped}
 
+        @cache
         def change(name: str) -> np.ndarray:
             return flat(below[name]) - flat(above[name])
 

@@ -18,7 +18,7 @@ TOGETHER = 16
 def packed_rows(matrix: np.ndarray) -> np.ndarray:
     """``matrix (depth, size)``, in any memory order, packed."""
     depth, size = matrix.shape
-    out = np.empty(packed_size(depth, size, str(matrix.dtype)), matrix.dtype)
+    out = np.empty(packed_size(depth, size, matrix.dtype), matrix.dtype)
     if matrix.flags.c_contiguous:
         pack_rows(matrix, out, 0, depth)
     else:
@@ -42,7 +42,7 @@ def add_product_with_transposed(out: np.ndarray, x: np.ndarray, weight: np.ndarr
 
 
 def _in_whole_vectors(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    (rows, depth), width = x.shape, stride(weight.shape[1], str(x.dtype))
+    (rows, depth), width = x.shape, stride(weight.shape[1], x.dtype)
     out = np.empty((rows, width), x.dtype)
     left = np.ascontiguousarray(x).reshape(-1)
     multiply(left, 0, depth, depth, packed_rows(weight), 0, out.reshape(-1), 0, width, rows)

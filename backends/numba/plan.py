@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -60,10 +61,15 @@ class Plan:
     linear: bool
     dtype: str
 
-    @property
+    @cached_property
+    def places(self) -> tuple[tuple[int, int], ...]:
+        """Where each free population begins in a row of all, and the numbers that it takes there."""
+        return tuple((int(begin), int(wide)) for begin, wide in self.populations[[codes.BEGIN, codes.STRIDE]].T)
+
+    @cached_property
     def units(self) -> int:
         """Numbers in a row of all free units, filling included."""
-        return int(np.sum(self.populations[codes.STRIDE]))
+        return sum(wide for _, wide in self.places)
 
 
 def plan(spec: Network, dtype: str) -> Plan:

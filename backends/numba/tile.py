@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -35,17 +36,19 @@ VECTORS = 3
 """Vectors in a row of the largest tile."""
 DEPTH = 512
 """Terms of a sum that one pass over a tile takes: a panel of weights of that depth stays in the second-level cache."""
-LANES = {"float32": BYTES // 4, "float64": BYTES // 8}
-"""Numbers in a vector register."""
+LANES: dict[str | np.dtype[Any], int] = {
+    key: BYTES // np.dtype(dtype).itemsize for dtype in ("float32", "float64") for key in (dtype, np.dtype(dtype))
+}
+"""Numbers in a vector register, by a dtype or its name."""
 
 
-def stride(size: int, dtype: str) -> int:
+def stride(size: int, dtype: str | np.dtype[Any]) -> int:
     """Numbers in a row of ``size`` units, filled up to whole vectors; the filling holds zeros."""
     lanes = LANES[dtype]
     return -(-size // lanes) * lanes
 
 
-def packed_size(depth: int, size: int, dtype: str) -> int:
+def packed_size(depth: int, size: int, dtype: str | np.dtype[Any]) -> int:
     """Numbers in a packed matrix ``(depth, size)``."""
     return depth * stride(size, dtype)
 
@@ -200,27 +203,31 @@ def panel_vectors(remaining):  # type: ignore[no-untyped-def]
 def multiply_add(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows):  # type: ignore[no-untyped-def]
     """``out[rows, out_stride] += x[rows, :depth] · w`` with ``w (depth, out_stride)`` packed, all in flat buffers."""
     base = out.ctypes.data + out_begin * out.itemsize
-    _passes(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows, base)
+    _passes(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, out_stride, rows, base)
 
 
 @compiled
-def add_product(x, x_begin, x_stride, depth, packed, packed_begin, base, out, out_begin, out_stride, rows):  # type: ignore[no-untyped-def]
-    """``out = base + x · w``; ``base`` is laid out as ``out``."""
+def add_product(  # type: ignore[no-untyped-def]
+    x, x_begin, x_stride, depth, packed, packed_begin, base, out, out_begin, out_stride, size, rows
+):
+    """``out = base + x · w`` in ``size`` numbers of every row; ``base`` is laid out as ``out``."""
     added = base.ctypes.data + out_begin * out.itemsize
-    _passes(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows, added)
+    _passes(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, size, rows, added)
 
 
 @entry
 def multiply(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows):  # type: ignore[no-untyped-def]
     """``out = x · w``, whatever stood there."""
-    _passes(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows, 0)
+    _passes(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, out_stride, rows, 0)
 
 
 @compiled
-def _passes(x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, rows, base):  # type: ignore[no-untyped-def]
+def _passes(  # type: ignore[no-untyped-def]
+    x, x_begin, x_stride, depth, packed, packed_begin, out, out_begin, out_stride, numbers, rows, base
+):
     size = x.itemsize
     lanes = BYTES // size
-    columns = out_stride // lanes
+    columns = numbers // lanes
     a = x.ctypes.data + x_begin * size
     b = packed.ctypes.data + packed_begin * size
     c = out.ctypes.data + out_begin * size

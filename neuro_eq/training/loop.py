@@ -301,10 +301,11 @@ class _Run:
 
     def _take(self, parameters: Parameters) -> None:
         if self.budget is not None:
-            parameters = self.budget.project(self.net.spec, parameters)
-        # A product of matrices may round otherwise where its factors lie otherwise in memory, as they would after a
-        # checkpoint, which keeps the numbers alone.
-        self.net.set_parameters({name: _in_rows(value) for name, value in parameters.items()}, adopt=True)
+            projected = self.budget.project(self.net.spec, parameters)
+            # A product of matrices may round otherwise where its factors lie otherwise in memory, as they would after
+            # a checkpoint, which keeps the numbers alone.
+            parameters = {name: _in_rows(value) for name, value in projected.items()}
+        self.net.set_parameters(parameters, adopt=True)
 
     def _end_epoch(self, result: Epoch, interruption: Interruption) -> None:
         with interruption.held():

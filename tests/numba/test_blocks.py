@@ -11,10 +11,11 @@ from neuro_eq.backends.numba.blocks import LARGEST, cuts
 
 def test_every_sample_is_in_one_block() -> None:
     for batch in (*range(1, 70), 100, 127, 128, 129, 512, 1000):
-        slices = cuts(batch)
-        assert [i for part in slices for i in range(batch)[part]] == list(range(batch))
-        assert all(part.stop - part.start <= LARGEST for part in slices)
-        assert batch < 16 or len(slices) > 1, "a second thread has something to do"
+        for threads in (1, 2, 3, 8):
+            slices = cuts(batch, threads)
+            assert [i for part in slices for i in range(batch)[part]] == list(range(batch))
+            assert all(part.stop - part.start <= LARGEST for part in slices)
+            assert batch < 16 or threads == 1 or len(slices) > 1, "a second thread has something to do"
 
 
 @pytest.mark.parametrize("solver", [ne.Picard(), ne.BlockGaussSeidel(), ne.Anderson()], ids=lambda s: s.kind)

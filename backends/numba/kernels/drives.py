@@ -22,10 +22,23 @@ from neuro_eq.backends.numba.tile import add_product, multiply_add
 
 
 @compiled
+def alike(p, inlets, corrections, shared):  # type: ignore[no-untyped-def]
+    """Whether all that drives a population is the same in all phases."""
+    for table in (inlets, corrections):
+        for s in range(table.shape[0]):
+            if table[s, POST] == p and not shared[table[s, PRE]]:
+                return False
+    return True
+
+
+@compiled
 def drive_onto(  # type: ignore[no-untyped-def]
-    populations, p, inlets, corrections, families, weights, constants, a, still, deltas, drive, capacity, rows
+    populations, p, inlets, corrections, families, weights, constants, a, still, deltas, drive, capacity, rows, every
 ):
-    """The drive of one population without the nudge: inputs and biases, then every synapse between free ends."""
+    """The drive of one population without the nudge: inputs and biases, then every synapse between free ends.
+
+    Of ``every`` so many rows, which are the phases of a sample, one is computed and the others are like it.
+    """
     first = populations[BEGIN, p] * capacity
     stride = populations[STRIDE, p]
     base, begun = still, False
@@ -33,8 +46,8 @@ def drive_onto(  # type: ignore[no-untyped-def]
         if inlets[s, POST] == p:
             pre = inlets[s, PRE]
             add_product(
-                a, populations[BEGIN, pre] * capacity, populations[STRIDE, pre], populations[SIZE, pre],
-                weights, inlets[s, WEIGHTS], base, drive, first, stride, rows,
+                a, populations[BEGIN, pre] * capacity, populations[STRIDE, pre] * every, populations[SIZE, pre],
+                weights, inlets[s, WEIGHTS], base, drive, first, stride * every, stride, rows // every,
             )  # fmt: skip
             base, begun = drive, True
     if not begun:
@@ -44,12 +57,16 @@ def drive_onto(  # type: ignore[no-untyped-def]
             # (Dᵀ − D)(a − a*): the synapse's own weights, read backwards, and itself taken away.
             pre = corrections[s, PRE]
             delta = deltas[0] if corrections[s, SIGN] > 0 else deltas[1]
-            multiply_add(
-                delta, populations[BEGIN, pre] * capacity, populations[STRIDE, pre], populations[SIZE, pre],
-                weights, corrections[s, WEIGHTS], drive, first, stride, rows,
+            add_product(
+                delta, populations[BEGIN, pre] * capacity, populations[STRIDE, pre] * every, populations[SIZE, pre],
+                weights, corrections[s, WEIGHTS], drive, drive, first, stride * every, stride, rows // every,
             )  # fmt: skip
     if families is not None:
         drive_by_families(populations, p, families, weights, constants, a, deltas, drive, capacity, rows)
+    for r in range(rows):
+        if r % every != 0:
+            row, source = first + r * stride, first + (r - r % every) * stride
+            copy(drive[source : source + stride], drive[row : row + stride])
 
 
 @compiled
@@ -103,20 +120,33 @@ def remember(populations, p, drive, bare, capacity, rows, back):  # type: ignore
 @compiled
 def evaluate(  # type: ignore[no-untyped-def]
     populations, members, holding, inlets, corrections, families, weights, constants, cost, readout, readout_begin,
-    bias, beta, a, still, deltas, drive, bare, y, logits, capacity, rows,
+    bias, beta, a, still, deltas, drive, bare, y, logits, capacity, rows, shared,
 ):  # fmt: skip
-    """The drive of some populations, nudge included; that of the last ``holding`` ones stands, but for the nudge."""
+    """The drive of some populations, nudge included; that of the last ``holding`` ones stands, but for the nudge.
+
+    Populations of which ``shared`` says that all phases are alike, and that are driven alike, remain so.
+    """
+    phases = beta.size
     for k in range(members.size):
         p = members[k]
         holds = k >= members.size - holding and populations[FEEDS_BACK, p] == 0
         if not holds:
             drive_onto(
                 populations, p, inlets, corrections, families, weights, constants, a, still, deltas, drive,
-                capacity, rows,
+                capacity, rows, phases if alike(p, inlets, corrections, shared) else 1,
             )  # fmt: skip
         if cost[0] != NO_COST and cost[1] == p:
             remember(populations, p, drive, bare, capacity, rows, holds)
             nudge(populations, cost, readout, readout_begin, bias, a, y, beta, drive, logits, capacity, rows)
+
+
+@compiled
+def part(inlets, corrections, cost, shared, before):  # type: ignore[no-untyped-def]
+    """Say of which populations the phases will still be alike after a step; ``before`` is room to work in."""
+    copy(shared, before)
+    for p in range(shared.size):
+        nudged = cost[0] != NO_COST and cost[1] == p
+        shared[p] = before[p] and not nudged and alike(p, inlets, corrections, before)
 
 
 @compiled

@@ -7,7 +7,7 @@ import numpy as np
 from neuro_eq.backends.numba.compilation import entry
 from neuro_eq.backends.numba.kernels.anderson import mix
 from neuro_eq.backends.numba.kernels.codes import ANDERSON, GAUSS_SEIDEL, NO_COST, PICARD
-from neuro_eq.backends.numba.kernels.drives import differences, evaluate, nudge_onto
+from neuro_eq.backends.numba.kernels.drives import differences, evaluate, nudge_onto, part
 from neuro_eq.backends.numba.kernels.gauss_seidel import relax_population
 from neuro_eq.backends.numba.kernels.judging import judge
 from neuro_eq.backends.numba.kernels.leaving import leave
@@ -34,6 +34,10 @@ def settle_block(  # type: ignore[no-untyped-def]
     count = populations.shape[1]
     corrected = deltas.shape[1] > 0
     mixing = np.empty(max(images.shape[0], 1))
+    # All phases begin alike, and a nudge reaches one population further with each step.
+    shared, before = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+    if driven and solver == PICARD and families is None:
+        shared[:] = True
     last = colours[colours.size - 1] - colours[colours.size - 2]
     for step in range(begin_step, end_step + 1):
         if step == end_step and step < max_steps:
@@ -49,7 +53,7 @@ def settle_block(  # type: ignore[no-untyped-def]
         else:
             evaluate(
                 populations, order, holding, inlets, corrections, families, weights, constants, cost, readout,
-                readout_begin, bias, beta, a, still, deltas, drive, bare, y, logits, capacity, rows,
+                readout_begin, bias, beta, a, still, deltas, drive, bare, y, logits, capacity, rows, shared,
             )  # fmt: skip
         judge(populations, u, drive, capacity, moving, phases, step == 0, tol, limit, steps, status, residual)
         moving = leave(
@@ -63,6 +67,7 @@ def settle_block(  # type: ignore[no-untyped-def]
             if families is not None:
                 pace(populations, families, weights, constants, u, a, drive, step, capacity, rows)
             picard(populations, constants, u, a, drive, alpha, capacity, rows)
+            part(inlets, corrections, cost, shared, before)
         elif solver == ANDERSON:
             mix(populations, constants, u, a, drive, alpha, capacity, rows, step, images, residuals, grams, mixing)
         else:
@@ -71,7 +76,7 @@ def settle_block(  # type: ignore[no-untyped-def]
                 if c > 0:
                     evaluate(
                         populations, members, 0, inlets, corrections, families, weights, constants, cost, readout,
-                        readout_begin, bias, beta, a, still, deltas, drive, bare, y, logits, capacity, rows,
+                        readout_begin, bias, beta, a, still, deltas, drive, bare, y, logits, capacity, rows, shared,
                     )  # fmt: skip
                 for k in range(members.size):
                     p = members[k]
