@@ -40,7 +40,27 @@ LAVA_SAMPLES = (256, 100)
 
 
 class RunConfig(Frozen):
-    """Everything that a run depends on."""
+    """Everything that a run depends on: the entries of a ``config.toml``.
+
+    Args:
+        format: version of the file format.
+        data: a data set's name, or ``"npz:PATH"``.
+        train_samples, test_samples: use the first so many; all by default.
+        backend: the engine's name.
+        dtype: ``"float32"`` or ``"float64"``, as far as the engine has it.
+        options: of the engine, such as ``threads`` or ``device``.
+        seed: of the start values and of the order of the samples.
+        epochs: passes over the training samples.
+        batch_size: samples in a step.
+        every: record every so many relaxation steps.
+        method: the gradient method; as all that follows, a table with a ``kind`` or, for defaults, a name.
+        optimizer: how parameters follow the gradient.
+        schedule: how the learning rate changes over the run.
+        free: how the free phase settles; as the method has it by default.
+        nudged: how the nudged phases settle; as ``free`` by default.
+        budget: a norm budget that is kept after every step, or None.
+        network: what is trained.
+    """
 
     format: Literal[1] = 1
     data: str = "digits"

@@ -25,7 +25,14 @@ NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
 class Population(Frozen):
-    """Units with a membrane potential ``u`` and an activity ``a = ρ(u)``; a clamped one has ``a = data``."""
+    """Units with a membrane potential ``u`` and an activity ``a = ρ(u)``; a clamped one has ``a = data``.
+
+    Args:
+        name: letters, digits and underscores.
+        shape: of one sample's state; a number stands for one axis.
+        activation: ρ, or its name; a clamped population has none.
+        clamped: whether its activity is data and does not settle.
+    """
 
     name: str = Field(pattern=NAME)
     shape: tuple[int, ...]
@@ -78,6 +85,13 @@ class Population(Frozen):
 
 class Network(Frozen):
     """A network: populations, the synapses between them, and the cost that training lowers.
+
+    Args:
+        format: version of the file format.
+        name: what the network is called in tables and files.
+        populations: at least one clamped and one free; a table may stand for each.
+        synapses: at least one onto every free population; a table may stand for each.
+        cost: what training lowers; None where nothing is trained.
 
     Raises:
         SpecError: one sentence with the place, as in

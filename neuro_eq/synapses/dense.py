@@ -20,12 +20,17 @@ from neuro_eq.synapses.base import DirectedSynapse, SymmetricSynapse, Synapse
 
 
 class DenseBase(Synapse):
-    """The ends, the start values and the one matrix that all dense synapses share."""
+    """The ends, the start values and the one matrix that all dense synapses share.
+
+    Args:
+        source: the population before it.
+        target: the population after it; a symmetric synapse drives both.
+        gain: factor on the start values, which are uniform with variance ``gain² · 2/(n_pre + n_post)`` (Glorot).
+    """
 
     source: str
     target: str
     gain: float = Field(default=1.0, ge=0.0, le=1e100)
-    """Start values are uniform with variance ``gain² · 2/(n_pre + n_post)`` (Glorot)."""
 
     @property
     def populations(self) -> tuple[str, ...]:
