@@ -20,6 +20,7 @@ def table(context: typer.Context) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from neuro_eq.backend import backends
 
@@ -28,11 +29,13 @@ def table(context: typer.Context) -> None:
         listing.add_column(column, overflow="fold")
     for backend in backends().values():
         status = backend.probe()
-        listing.add_row(backend.name, backend.summary, "yes" if status.available else "no", status.detail)
+        here = "yes" if status.available else "no"
+        # A reason may hold brackets, as in pip install "neuro_eq[torch]", which would be taken for markup.
+        listing.add_row(backend.name, backend.summary, here, Text(status.detail))
     Console().print(listing)
 
 
-@app.command()
+@app.command(epilog="Example:  neuro_eq backends install lava")
 def install(name: Annotated[str, typer.Argument(help="The backend, such as lava.")]) -> None:
     """Build what a backend needs, in your cache folder."""
     from neuro_eq.backend import backend

@@ -10,10 +10,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import typer.main
 from mkdocs.exceptions import PluginError
 
 from neuro_eq.activations import ACTIVATIONS
 from neuro_eq.backend import backends
+from neuro_eq.cli.main import app
 from neuro_eq.datasets import DATASETS
 from neuro_eq.engine import Ability, Engine
 from neuro_eq.methods import METHODS
@@ -21,6 +23,7 @@ from neuro_eq.specfile import read_toml
 from neuro_eq.synapses import SYNAPSES
 
 ROOT = Path(__file__).resolve().parents[2]
+SUMMARY = re.compile(r"^\* `(?P<name>\w+)`: .*\.\.\.$", flags=re.MULTILINE)
 MARKER = re.compile(r"^<!-- generated: (?P<name>[\w-]+) -->$", flags=re.MULTILINE)
 
 
@@ -41,9 +44,23 @@ def commands() -> str:
     done = subprocess.run(program, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise PluginError(f"the command line's help cannot be written: {done.stderr.strip()}")
-    lines = done.stdout.splitlines()[1:]  # the page has a title of its own
-    examples = [f"    {line}".rstrip() if line.startswith("  ") else line for line in lines]
-    return "\n".join(examples)
+    text = done.stdout.partition("\n")[2]  # the page has a title of its own
+    text = re.sub(r"(?<=\n)(?:  \S.*\n\n?)+", block, text)
+    text = re.sub(r"^Example:  (.*)$", r"Example: `\1`", text, flags=re.MULTILINE)
+    return SUMMARY.sub(lambda match: f"* `{match['name']}`: {summaries()[match['name']]}", text)
+
+
+def block(match: re.Match[str]) -> str:
+    """Indented lines, which a terminal wants apart from each other, as one block of code."""
+    lines = [line.strip() for line in match[0].splitlines() if line.strip()]
+    return "\n".join(["```sh", *(re.sub(r"  +", "  # ", line) for line in lines), "```\n"])
+
+
+def summaries() -> dict[str, str]:
+    """What each command does, in full; a list of commands cuts it off."""
+    program: Any = typer.main.get_command(app)
+    groups = [program, *(command for command in program.commands.values() if hasattr(command, "commands"))]
+    return {name: str(c.help).split("\n\n")[0] for group in groups for name, c in group.commands.items()}
 
 
 def engine_classes() -> dict[str, type[Engine]]:

@@ -19,7 +19,7 @@ MANY = 3
 EXAMPLES = """\
 Examples:
 
-  neuro_eq check                                       the network that neuro_eq run trains, before training
+  neuro_eq check                             what neuro_eq run begins with
 
   neuro_eq check --spec net.toml --data npz:mine.npz
 

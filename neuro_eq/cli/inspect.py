@@ -32,7 +32,7 @@ def inspect(
         finished = "complete" if trajectory.complete else "not complete (the run was stopped, or still goes on)"
         console.print(
             f"{file}: {finished}, {attrs.get('backend')} {attrs.get('dtype')}, seed {attrs.get('seed')}",
-            soft_wrap=True, highlight=False,
+            soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
         table = Table(title="populations", title_justify="left")
         for column in ("name", "shape", "activation", "samples × phases × steps"):

@@ -11,13 +11,13 @@ import typer
 EXAMPLES = """\
 Examples:
 
-  neuro_eq plot runs/…/trajectory.h5                                  the six most useful pictures on one sheet
+  neuro_eq plot runs/…/trajectory.h5               six pictures on one sheet
+
+  neuro_eq plot runs/…/trajectory.h5 --kind all    an image for each kind
 
   neuro_eq plot runs/…/trajectory.h5 --kind energy --epoch 3
 
-  neuro_eq plot runs/…/trajectory.h5 --kind phases --population hidden1 --sample 2 -o hidden.pdf
-
-  neuro_eq plot runs/…/trajectory.h5 --kind all                       one image each, trajectory-energy.png …
+  neuro_eq plot runs/…/trajectory.h5 -k phases --population hidden1 -o h.pdf
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from rich.console import Console
@@ -14,6 +15,11 @@ console = Console()
 
 SHOWN_EVERY = 0.2
 """Seconds between two looks at the bar."""
+
+ADVICE = (
+    ", so their gradients are not exact; more steps (max_steps), a smaller β or weights of a smaller norm would help"
+)
+"""What the first such epoch says further."""
 
 
 class RichReporter:
@@ -33,6 +39,7 @@ class RichReporter:
         )
         self.shown = -SHOWN_EVERY
         self.task: TaskID | None = None
+        self.advised = False
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -67,14 +74,16 @@ class RichReporter:
     def epoch(self, result: Epoch) -> None:
         """Say which gradients are not to be trusted; without a bar to watch, say now and then how it goes."""
         if result.unsettled > 0:
+            share = 100 * result.unsettled
             self.say(
-                f"epoch {result.epoch:3d}  {100 * result.unsettled:.2g} % of the samples were not settled to 1 % of "
-                "their nudge, so their gradients are not exact; more steps (max_steps) or a smaller norm would help"
+                f"epoch {result.epoch:3d}  {share:.{2 if share < 10 else 3}g} % of the samples were not settled to 1 % "
+                "of their nudge" + ("" if self.advised else ADVICE)
             )
+            self.advised = True
         if self.live or result.epoch % max(1, self.epochs // 10):
             return
+        ratio = "" if math.isnan(result.residual_ratio) else f"  residual/nudge {result.residual_ratio:.0e}"
         self.say(
             f"epoch {result.epoch:3d}  train {100 * result.train_accuracy:6.2f} %"
-            f"  test {100 * result.test_accuracy:6.2f} %  steps {result.free_steps:5.1f}"
-            f"  residual/nudge {result.residual_ratio:.0e}"
+            f"  test {100 * result.test_accuracy:6.2f} %  steps {result.free_steps:5.1f}{ratio}"
         )

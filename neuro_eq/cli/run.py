@@ -18,19 +18,19 @@ SMALL = 2048
 EXAMPLES = """\
 Examples:
 
-  neuro_eq run                                        digits on the CPU, about ten seconds
+  neuro_eq run                               digits on the CPU, ten seconds
 
   neuro_eq run --backend torch --epochs 10
 
-  neuro_eq run --backend lava                         a few samples in a simulation of Loihi
+  neuro_eq run --backend lava                a few samples, in a simulation
 
   neuro_eq run --data mnist --hidden 512 --seed 1
 
   neuro_eq run --spec net.toml --data npz:mine.npz
 
-  neuro_eq run --config runs/…/config.toml            the same numbers again
+  neuro_eq run --config runs/…/config.toml   the same numbers again
 
-  neuro_eq run --resume runs/…                        go on with a run that was stopped
+  neuro_eq run --resume runs/…               go on with a stopped run
 """
 
 
@@ -74,7 +74,12 @@ def run(
         int | None, typer.Option("--batch-size", min=1, help="Samples in a step.", show_default="32")
     ] = None,
     method: Annotated[
-        str | None, typer.Option("--method", help="Gradient: eqprop, asymep or implicit.", show_default="eqprop")
+        str | None,
+        typer.Option(
+            "--method",
+            help="Gradient: eqprop, asymep, vector_field, dyadic, holomorphic or implicit.",
+            show_default="eqprop",
+        ),
     ] = None,
     beta: Annotated[float | None, typer.Option("--beta", help="Size of the nudge.", show_default="1.0")] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate of Adam.", show_default="0.001")] = None,
@@ -281,11 +286,11 @@ def _refuse_occupied(folder: Path) -> None:
 
 def _show(result: RunResult, config: RunConfig, console: Any) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     last = result.history.last
-    table = Table(
-        title=f"{config.network.name} · {config.data} · {config.backend} {config.dtype}", title_justify="left"
-    )
+    title = f"{config.network.name or 'network'} · {config.data} · {config.backend} {config.dtype}"
+    table = Table(title=Text(title), title_justify="left")
     table.add_column("measure")
     table.add_column("value", justify="right")
     rows = [
@@ -296,7 +301,7 @@ def _show(result: RunResult, config: RunConfig, console: Any) -> None:
         ("steps, nudged phases", f"{last.nudged_steps:.1f}"),
         ("residual / nudge, median", f"{last.residual_ratio:.1e}"),
         ("samples not settled to 1 % of their nudge", f"{100 * last.unsettled:.1f} %"),
-        ("samples with a nudge below rounding", f"{100 * last.mute:.1f} %"),
+        ("samples fitted, their nudge below rounding", f"{100 * last.mute:.1f} %"),
         ("seconds", f"{sum(epoch.seconds for epoch in result.history.epochs):.1f}"),
     ]
     for row in rows:

@@ -69,12 +69,20 @@ def commands() -> list[Any]:
     found = []
     for page in [*PAGES, ROOT / "README.md"]:
         for block in blocks(page, "sh"):
-            for line in block.splitlines():
+            for line in block.replace("\\\n", " ").splitlines():
                 for part in re.split(r"&&|;", line):
                     words = shlex.split(part, comments=True)
                     if words and words[0].rpartition("/")[2] == "neuro_eq":
                         found.append(pytest.param(words[1:], id=f"{page.name}: {' '.join(words[1:])}"))
     return found
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: str(page.relative_to(ROOT)))
+def test_code_fits_its_page(page: Path) -> None:
+    """90 columns are what a page shows of a line without being scrolled."""
+    fenced = re.findall(r"^```\w*\n(.*?)^```$", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    wide = [line for block in fenced for line in block.splitlines() if len(line) > 90]
+    assert not wide
 
 
 @pytest.mark.parametrize("words", commands())

@@ -64,6 +64,22 @@ def test_formulas_are_set_without_a_script(site: Path) -> None:
     assert not re.search(r"\\\(|\\\[|\$\$", re.sub(r"<(pre|code|script).*?</\1>", "", theory, flags=re.DOTALL))
 
 
+def test_no_page_shows_its_markdown(site: Path) -> None:
+    """Bold, links and snippets have become HTML, and every picture says what is on it."""
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        prose = re.sub(r"<(pre|code|script|style).*?</\1>", "", text, flags=re.DOTALL)
+        raw = re.findall(r".{0,40}(?:\*\*|\]\(|--8<--|<!-- generated).{0,40}", re.sub(r"<[^>]+>", "", prose))
+        assert not raw, f"{page.name} shows {raw}"
+        assert not re.findall(r"<img(?![^>]*alt=\"[^\"]{10,}\")[^>]*>", text), page.name
+
+
+def test_the_search_needs_no_server(site: Path) -> None:
+    home = (site / "index.html").read_text(encoding="utf-8")
+    assert 'src="assets/iframe-worker.js"' in home
+    assert (site / "search" / "search_index.js").read_text(encoding="utf-8").startswith("var __index = {")
+
+
 def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
     """No font, script or style of another host is asked for when a page is opened."""
     for page in site.rglob("*.html"):
