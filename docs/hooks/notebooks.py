@@ -1,6 +1,7 @@
 """Every notebook of ``docs/notebooks`` becomes a page, with the outputs that are saved in it.
 
-Nothing is executed here; ``tests/docs/test_notebooks.py`` executes them.
+Nothing is executed here; ``tests/docs/test_notebooks.py`` executes them.  A cell that draws says in its metadata, as
+``alt``, what is to be seen.
 """
 
 from __future__ import annotations
@@ -33,13 +34,16 @@ def page(notebook: Any, stem: str) -> tuple[str, dict[str, bytes]]:
             parts.append(cell.source)
             continue
         parts.append(f"```python\n{cell.source}\n```")
-        for output in cell.outputs:
-            data = output.get("data", {})
+        # What is printed arrives in pieces; a reader sees it as one.
+        printed = "".join(output.text for output in cell.outputs if output.output_type == "stream")
+        if printed:
+            parts.append(f"```text\n{printed.rstrip()}\n```")
+        for data in [output.data for output in cell.outputs if "data" in output]:
             if "image/png" in data:
                 name = f"{stem}-{len(images) + 1}.png"
                 images[name] = base64.b64decode(data["image/png"])
-                parts.append(f"![output of the cell above]({name})")
-            elif "text" in output or "text/plain" in data:
-                parts.append(f"```text\n{(output.get('text') or data['text/plain']).rstrip()}\n```")
+                parts.append(f"![{cell.metadata['alt']}]({name})")
+            elif "text/plain" in data:
+                parts.append(f"```text\n{data['text/plain'].rstrip()}\n```")
     parts.append(f"[Download this notebook]({stem}.ipynb)")
     return "\n\n".join(parts) + "\n", images

@@ -10,13 +10,14 @@ import numpy as np
 
 from neuro_eq.checking.report import Report, Row, Section, Verdict
 from neuro_eq.errors import FileError
+from neuro_eq.figures.style import BLUE, GREEN, INK, MUTED, ORANGE, PURPLE, SKY, VERMILLION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, MUTED, WRONG = "#222222", "#999999", "#b3261e"
-COLOURS = ("#1b6ca8", "#c8553d", "#588157", "#8e6c8a", "#b8860b", "#3d9a9a")
+WRONG = "#b3261e"
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION)
 LEAST = 1e-8
 """Shares of a tolerance below this, zero among them, are drawn at this: exact is exact."""
 
@@ -138,7 +139,7 @@ def _drawn(row: Row) -> float:
 
 
 def _residuals(axis: Axes, report: Report) -> None:
-    axis.set_title("residual, step by step, as asked", loc="left")
+    axis.set_title("residual, step by step", loc="left")
     if not report.traces:
         _empty(axis, "nothing settled")
         return

@@ -47,7 +47,12 @@ def plot(
             "--population", help="For phases, pca and weights: which population.", show_default="the cost's, or all"
         ),
     ] = None,
-    epoch: Annotated[int | None, typer.Option("--epoch", help="Of a training run.", show_default="the last")] = None,
+    epoch: Annotated[
+        int | None,
+        typer.Option(
+            "--epoch", help="Of a training run.", show_default="the last in which the nudge moved half of the samples"
+        ),
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option("--weights", help="Parameters as .npz.", show_default="weights.npz beside the file"),

@@ -28,7 +28,8 @@ class Choice:
         sample: for one sample's pictures.  It is the sample's place in its data set where the file has the label
             ``index``, as after training, else its row in the file.  By default the one that the nudge moves furthest.
         population: a free population.  By default all of them in the plane of states, else what the cost looks at.
-        epoch: of a training run; the last one that was recorded by default.
+        epoch: of a training run.  By default the last one in which the nudge moved at least half of the recorded
+            samples, and the very last where none did: what is fitted is not moved, and shows nothing.
         weights: an ``.npz`` file of parameters; ``weights.npz`` beside the trajectory by default.
     """
 
@@ -83,11 +84,19 @@ def rows(trajectory: Trajectory, choice: Choice, kind: str) -> np.ndarray:
         if choice.epoch is not None:
             raise SpecError(f"{trajectory.path} labels no epochs, so none can be chosen", "epoch")
         return np.arange(len(status))
-    epoch = int(epochs.max()) if choice.epoch is None else choice.epoch
+    epoch = _last_moved(trajectory, epochs) if choice.epoch is None else choice.epoch
     found = np.flatnonzero(epochs == epoch)
     if not found.size:
         raise SpecError(f"{epoch} was not recorded; {trajectory.path} has {_listed(np.unique(epochs))}", "epoch")
     return found
+
+
+def _last_moved(trajectory: Trajectory, epochs: np.ndarray) -> int:
+    """A nudged phase of a sample that is fitted ends before its first step."""
+    nudged = trajectory.equilibrium["steps"][:, trajectory.betas != 0]
+    moved: np.ndarray = np.any(nudged > 0, axis=1)
+    found = [int(epoch) for epoch in np.unique(epochs) if moved[epochs == epoch].mean() >= 0.5]
+    return found[-1] if found else int(epochs.max())
 
 
 def epoch_of(trajectory: Trajectory, row: int) -> str:

@@ -53,6 +53,18 @@ class Plane:
         return (states - self.mean) @ self.directions.T
 
 
+@dataclass(frozen=True)
+class Name:
+    """A word at the end of a way, in data coordinates, and on which side of it."""
+
+    end: tuple[float, float]
+    text: str
+    color: str
+    size: float
+    right: bool
+    up: bool
+
+
 def principal_plane(points: Float[np.ndarray, "points units"]) -> Plane:
     """The first two principal components; what does not exist, as with two points, is a direction of share 0."""
     mean = points.mean(axis=0)
@@ -83,23 +95,16 @@ def state_plane(axes: Axes, trajectory: Trajectory, choice: Choice = Choice()) -
     what = "all free populations" if choice.population is None else choice.population
     dress(axes, f"States of {what}", _detail(trajectory, those), *_names(plane))
     colors = _colors(trajectory, those)
+    named: list[Name] = []
     for i, row in enumerate(those):
         for phase in shown:
             _path(axes, plane.of(_recorded(states[i, phase.place])), phase, colors[i], crowded=len(those) > CROWD)
-        _name(
-            axes,
-            plane,
-            trajectory,
-            states[i],
-            row,
-            shown,
-            colors[i],
-            crowded=len(those) > CROWD,
-            short=len(those) > SOME,
-        )
+        way = plane.of(states[i, shown[0].place])
+        named += _name(trajectory, row, way, colors[i], len(those))
     axes.margins(0.25, 0.2)
     short_numbers(axes)
     _key(axes, shown)
+    write_names(axes, named)
 
 
 def plane_page(figure: Figure, trajectory: Trajectory, choice: Choice = Choice()) -> None:
@@ -121,19 +126,18 @@ def plane_page(figure: Figure, trajectory: Trajectory, choice: Choice = Choice()
     near.axvline(0.0, color=MUTED, lw=0.6)
     colors = _colors(trajectory, those)
     reach = max(float(np.linalg.norm(plane.of(end))) for end in ends)
+    named: list[Name] = []
     for i in range(len(those)):
         for phase in shown:
             if not phase.free:
                 _path(near, plane.of(_recorded(moved[i, phase.place])), phase, colors[i], crowded=len(those) > CROWD)
         first = next(phase for phase in shown if not phase.free)
         if np.linalg.norm(plane.of(_end(moved[i, first.place]))) > NOTICED * reach:
-            _name(
-                near, plane, trajectory, moved[i], those[i], [first], colors[i],
-                crowded=len(those) > CROWD, short=len(those) > SOME,
-            )  # fmt: skip
+            named += _name(trajectory, those[i], plane.of(moved[i, first.place]), colors[i], len(those))
     near.margins(0.25, 0.2)
     short_numbers(near)
     _key(near, [phase for phase in shown if not phase.free])
+    write_names(near, named)
 
 
 def _states(trajectory: Trajectory, choice: Choice) -> tuple[np.ndarray, np.ndarray]:
@@ -177,24 +181,58 @@ def _path(axes: Axes, points: np.ndarray, phase: Phase, color: str, *, crowded: 
     axes.plot(*points[-1], ls="none", marker=_marker(phase), ms=3 if crowded else 6, color=color, mec="white", mew=0.5)
 
 
-def _name(
-    axes: Axes, plane: Plane, trajectory: Trajectory, states: np.ndarray, row: int, shown: list[Phase], color: str,
-    *, crowded: bool, short: bool,
-) -> None:  # fmt: skip
+def _name(trajectory: Trajectory, row: int, way: Float[np.ndarray, "steps 2"], color: str, count: int) -> list[Name]:
+    """What the end of a sample's way is called: its label where there is one; nobody reads the numbers of a crowd."""
     label, text = label_of(trajectory, row), sample_name(trajectory, row)
-    if crowded and label is None:
-        return
-    end = plane.of(_end(states[shown[0].place]))
-    start = plane.of(states[shown[0].place, 0])
+    if count > CROWD and label is None:
+        return []
     if label is not None:
         text = f"label {label}"
-    # Ahead of where the path goes, so that the words do not lie on it.
-    right, up = end[0] >= start[0], end[1] >= start[1]
-    axes.annotate(
-        text.split()[-1] if short else text, tuple(end), (9 if right else -9, 5 if up else -5),
-        textcoords="offset points", ha="left" if right else "right", va="bottom" if up else "top",
-        color=color, fontsize=SMALL if crowded else TEXT,
-    )  # fmt: skip
+    start, end = way[0], _end(way)
+    # Ahead of where the way goes, so that the words do not lie on it.
+    right, up = bool(end[0] >= start[0]), bool(end[1] >= start[1])
+    size = SMALL if count > CROWD else TEXT
+    return [Name(tuple(end), text.split()[-1] if count > SOME else text, color, size, right, up)]
+
+
+def write_names(axes: Axes, names: list[Name]) -> None:
+    """Each name at its end, or on another side of it where one stands already.  Call it when the limits are final.
+
+    A name that finds no place is left out if the like of it stands beside; its colour says it.
+    """
+    points = 72.0 / _dpi(axes)
+    room = axes.bbox.get_points() * points
+    taken: list[tuple[np.ndarray, str]] = []
+    for name in names:
+        end = axes.transData.transform(name.end) * points
+        # Letters are about 0.6 of their size wide.
+        extent = np.array([0.6 * name.size * len(name.text), 1.2 * name.size])
+        sides = [(right, up) for right in (name.right, not name.right) for up in (name.up, not name.up)]
+        for right, up in sides:
+            away = np.array([9.0 if right else -9.0, 5.0 if up else -5.0])
+            low = end + away - extent * [not right, not up]
+            box = np.stack([low, low + extent])
+            inside = (room[0] <= box[0]).all() and (box[1] <= room[1]).all()
+            if inside and not any(_overlap(box, other) for other, _ in taken):
+                break
+        else:
+            if any(text == name.text and _overlap(box, other) for other, text in taken):
+                continue
+        taken.append((box, name.text))
+        axes.annotate(
+            name.text, name.end, tuple(away), textcoords="offset points", ha="left" if right else "right",
+            va="bottom" if up else "top", color=name.color, fontsize=name.size,
+        )  # fmt: skip
+
+
+def _overlap(one: Float[np.ndarray, "2 2"], other: Float[np.ndarray, "2 2"]) -> bool:
+    return bool((one[0] < other[1]).all() and (other[0] < one[1]).all())
+
+
+def _dpi(axes: Axes) -> float:
+    figure = axes.get_figure(root=True)
+    assert figure is not None, "axes that belong to no figure cannot be drawn"
+    return float(figure.dpi)
 
 
 def _marker(phase: Phase) -> str:

@@ -133,11 +133,12 @@ def words(axes: Axes, entries: Sequence[tuple[str, str]], *, top: bool = True) -
     from matplotlib.offsetbox import AnchoredOffsetbox, HPacker, TextArea
 
     row: list[Artist] = [TextArea(text, textprops={"color": color, "fontsize": TEXT}) for text, color in entries]
-    axes.add_artist(
-        AnchoredOffsetbox(
-            "upper right" if top else "lower right", child=HPacker(children=row, pad=0, sep=8), frameon=False, pad=0.1
-        )
+    box = AnchoredOffsetbox(
+        "upper right" if top else "lower right", child=HPacker(children=row, pad=0, sep=8), frameon=True, pad=0.1
     )
+    # A line that passes behind them leaves them legible.
+    box.patch.set(facecolor="white", edgecolor="none", alpha=0.85)
+    axes.add_artist(box)
 
 
 def colour_bar(axes: Axes, figure: FigureBase, image: object, label: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -12,10 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import neuro_eq as ne
 from neuro_eq.backend import backends
+from neuro_eq.cli.main import app
+from neuro_eq.cli.progress import RichReporter
 from neuro_eq.run import load_config
+from neuro_eq.training import Epoch
 
 
 def neuro_eq(*arguments: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -224,6 +229,27 @@ def test_a_missing_backend_says_what_to_do(tmp_path: Path, monkeypatch: pytest.M
         ne.BackendError, match=r'cannot run here: torch is not installed; run: pip install "neuro_eq\[torch\]"'
     ):
         ne.compile(ne.models.layered_hopfield([2, 2]), backend="torch")
+
+
+def test_the_list_of_backends_keeps_its_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``[torch]`` is markup to the library that draws the table."""
+
+    def absent(name: str) -> str:
+        raise backends()["torch"].probe.__globals__["PackageNotFoundError"](name)
+
+    monkeypatch.setitem(backends()["torch"].probe.__globals__, "version", absent)
+    listed = CliRunner().invoke(app, ["backends"], catch_exceptions=False, env={"COLUMNS": "200"})
+    assert 'pip install "neuro_eq[torch]"' in listed.output
+
+
+def test_what_is_not_settled_is_said_every_time_and_its_cure_once(capsys: pytest.CaptureFixture[str]) -> None:
+    reporter = RichReporter(epochs=10)
+    for epoch, unsettled in ((1, 1.0), (2, 0.0), (3, 0.0007)):
+        reporter.epoch(Epoch(epoch, 1, 1, 1, 1, 5, 5, math.nan, unsettled, 0, 0, 1))
+    lines = [line for line in capsys.readouterr().out.splitlines() if "settled" in line]
+    assert len(lines) == 2
+    assert lines[0].startswith("epoch   1  100 % of the samples were not settled to 1 % of their nudge, so")
+    assert lines[1] == "epoch   3  0.07 % of the samples were not settled to 1 % of their nudge"
 
 
 def test_a_bug_is_not_hidden(tmp_path: Path) -> None:

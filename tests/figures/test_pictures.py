@@ -17,7 +17,7 @@ import neuro_eq as ne
 from neuro_eq import figures
 from neuro_eq.backends.reference.engine import ReferenceEngine
 from neuro_eq.figures import Choice, LackingError
-from neuro_eq.figures.plane import principal_plane
+from neuro_eq.figures.plane import Name, principal_plane, write_names
 from neuro_eq.figures.style import apart
 from neuro_eq.figures.weights import mosaic
 
@@ -293,6 +293,41 @@ def test_an_epoch_is_chosen(made: Made) -> None:
             np.testing.assert_array_equal(first, run.activities("output")[row, 0, : len(first), 0])
             label = run.equilibrium["label"][row]
             assert f"sample 2, label {label}, epoch {epoch}" in texts(where)
+
+
+def test_without_a_choice_the_last_epoch_with_something_to_see(made: Made) -> None:
+    """A fitted sample's nudged phases take no step; an epoch of which half is fitted still shows the others."""
+
+    def shown(run: ne.trajectory.Trajectory) -> str:
+        where = axes()
+        figures.residual_per_step(where, run)
+        return next(text.rpartition(", ")[2] for text in texts(where) if "epoch" in text)
+
+    with ne.open_trajectory(made("digits")) as run:
+        assert shown(run) == "epoch 2"
+        nudged = np.flatnonzero(run.betas != 0)
+        for fitted, epoch in (([0, 1], "epoch 2"), ([0, 1, 2], "epoch 1")):
+            rows = np.flatnonzero(run.equilibrium["epoch"] == 2)[fitted]
+            run.equilibrium["steps"][np.ix_(rows, nudged)] = 0
+            assert shown(run) == epoch
+        run.equilibrium["steps"][:, nudged] = 0
+        assert shown(run) == "epoch 2"
+
+
+def test_names_of_one_place_stand_on_its_sides() -> None:
+    """Four at most have room there, and what has none is left out if its like is there."""
+    where = axes()
+    where.set(xlim=(0, 1), ylim=(0, 1))
+    write_names(where, [Name((0.5, 0.5), "label 7", "#000000", 10.0, True, True)] * 6)
+    assert texts(where) == ["label 7"] * 4
+    boxes = [text.get_window_extent() for text in where.texts]
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    corner = axes()
+    corner.set(xlim=(0, 1), ylim=(0, 1))
+    write_names(corner, [Name((0.0, 1.0), "label 7", "#000000", 10.0, False, True)])
+    (box,) = [text.get_window_extent() for text in corner.texts]
+    assert corner.bbox.x0 <= box.x0
+    assert box.y1 <= corner.bbox.y1
 
 
 def test_the_sample_that_the_nudge_moves_furthest_is_shown(made: Made) -> None:
