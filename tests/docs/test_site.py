@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import subprocess
 import sys
@@ -38,6 +39,26 @@ def test_every_public_name_has_an_entry(site: Path) -> None:
     entries = {anchor.rpartition(".")[2] for anchor in re.findall(r'id="(neuro_eq\.[\w.]+)"', reference)}
     missing = [name for name in ne.__all__ if name not in entries and not name.startswith("_")]
     assert not missing, f"the API reference lacks {missing}"
+
+
+def test_the_reference_says_what_is_given_and_returned(site: Path) -> None:
+    """Types, shapes and defaults: of functions, of frozen models, whose fields are their arguments, and of results."""
+
+    def entry(page: str, name: str) -> str:
+        text = (site / "api" / f"{page}.html").read_text(encoding="utf-8")
+        assert f'id="{name}"' in text, f"{page}: {name} has no entry"
+        text = re.split(r'id="neuro_eq\.[\w.]+"', text.partition(f'id="{name}"')[2])[0]
+        return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", "", text)))
+
+    for name, model in MODELS.items():
+        assert "-> Network" in entry("models", f"{model.__module__}.{name}")
+    assert re.search(
+        r"Relaxation\( \*, solver: Solver = Picard\(\), tol: float \|", entry("engines", "neuro_eq.solvers.Relaxation")
+    )
+    assert "steps (Int[ndarray, ' batch'])" in entry("engines", "neuro_eq.equilibrium.Equilibrium")
+    assert "EqProp( beta: float = 0.1, phases:" in entry("methods", "neuro_eq.methods.EqProp")
+    assert "source: the population before it" not in entry("synapses", "neuro_eq.synapses.Dense")  # a list, not raw
+    assert "source (str) – the population before it" in entry("synapses", "neuro_eq.synapses.Dense")
 
 
 def test_every_kind_is_spoken_of(site: Path) -> None:
