@@ -31,10 +31,6 @@ Parameters: TypeAlias = Mapping[str, Inexact[Array, "..."]]
 Shape: TypeAlias = tuple[int, ...]
 
 
-class Finite(dict[str, Array]):
-    """Arrays by name, known to hold finite numbers only."""
-
-
 def flat(x: Units) -> Inexact[Array, "batch flat"]:
     """One row per sample, the population's own axes flattened in C order."""
     xp = array_namespace(x)

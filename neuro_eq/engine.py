@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, overload, runtime_checkable
 import numpy as np
 
 from neuro_eq import arguments
-from neuro_eq.arrays import Activities, Array, Finite, Samples, all_finite
+from neuro_eq.arrays import Activities, Array, Samples, all_finite
 from neuro_eq.dynamics import Dynamics, Energy
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError, DataError, SpecError, did_you_mean
@@ -253,7 +253,7 @@ class Engine(ABC):
                 raise SpecError(f"expected an array of numbers, found {type(value).__name__}", name) from None
             if tuple(array.shape) != shapes[name]:
                 raise SpecError(f"expected shape {list(shapes[name])}, found {list(array.shape)}", name)
-            if not isinstance(values, Finite) and not all_finite(array):
+            if not all_finite(array):
                 raise SpecError("holds values that are not finite", name)
             updated[name] = array
         self._theta = self.spec.project(updated)

@@ -18,7 +18,7 @@ from array_api_compat import array_namespace, device
 from jaxtyping import Inexact
 from pydantic import Field, model_validator
 
-from neuro_eq.arrays import Array, Finite, Parameters, all_finite
+from neuro_eq.arrays import Array, Parameters
 from neuro_eq.errors import SpecError
 from neuro_eq.frozen import Frozen
 
@@ -71,14 +71,10 @@ class Optimizer(Frozen):
     ) -> tuple[dict[str, Array], OptimizerState]:
         """New parameters and new state, in arrays of their own; the arguments stay as they are.
 
-        New parameters in which NumPy found every number finite, while they were in cache, come as a
-        :class:`~neuro_eq.arrays.Finite`.
-
         Args:
             scale: factor on the learning rate, from a schedule.
         """
         rate, steps = float(scale) * self.lr, state.steps + 1
-        finite = True
         stepped: dict[str, Array] = {}
         moments: dict[str, dict[str, Array]] = {moment: {} for moment in self.moments}
         for name, theta in parameters.items():
@@ -96,12 +92,10 @@ class Optimizer(Frozen):
                 move += value
                 if decay:
                     move -= decay * value
-                # Elsewhere the question would make a device wait.
-                finite = finite and isinstance(move, np.ndarray) and all_finite(move)
             stepped[name] = xp.reshape(new[0], theta.shape)
             for moment, array in zip(self.moments, new[1:], strict=True):
                 moments[moment][name] = xp.reshape(array, theta.shape)
-        return Finite(stepped) if finite else stepped, OptimizerState(steps, moments)
+        return stepped, OptimizerState(steps, moments)
 
 
 class SGD(Optimizer):
