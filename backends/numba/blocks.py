@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -213,30 +214,41 @@ class BlockSettling(Settling):
         slices = cuts(self.batch, engine.threads)
         self.blocks: list[Block | None] = [None] * len(slices)
 
-        self.still = still = engine.still_drive(task.inputs, slices)
-        slopes = engine.gate_slopes(task.anchor)
-        rest = engine.rest if engine.rest is not None and engine.rest.starts(task, still) else None
+        self.slices, self.making = slices, Lock()
+        self.still = engine.still_drive(task.inputs, slices)
+        self.slopes = engine.gate_slopes(task.anchor)
+        self.rest = engine.rest if engine.rest is not None and engine.rest.starts(task, self.still) else None
 
-        def make(i: int) -> None:
-            before = None if rest is None else rest.blocks[i]
-            self.blocks[i] = Block(engine, layout, task, slices[i], still[i], slopes, self.constants, before)
+    def _block(self, i: int) -> Block:
+        """A block, made by the thread that first needs it.
 
-        engine.workers.run([partial(make, i) for i in range(len(slices))])
+        One is made at a time: two threads in turns of the interpreter take longer, and the first settles its block
+        while the second makes the next.
+        """
+        block = self.blocks[i]
+        if block is None:
+            rest = None if self.rest is None else self.rest.blocks[i]
+            with self.making:
+                block = self.blocks[i] = Block(
+                    self.engine, self.layout, self.task, self.slices[i], self.still[i], self.slopes, self.constants,
+                    rest,
+                )  # fmt: skip
+        return block
 
     @property
     def ready(self) -> list[Block]:
         """The blocks."""
-        return [block for block in self.blocks if block is not None]
+        return [self._block(i) for i in range(len(self.slices))]
 
     def advance(self, steps: int) -> bool:
         end = min(self.taken + steps, self.task.max_steps)
-        unfinished = [block for block in self.ready if block.moving]
-        self.engine.workers.run([partial(self._settle, block, end) for block in unfinished])
+        unfinished = [i for i, block in enumerate(self.blocks) if block is None or block.moving]
+        self.engine.workers.run([partial(self._settle, i, end) for i in unfinished])
         self.taken = end
-        return not any(block.moving for block in unfinished)
+        return not any(self._block(i).moving for i in unfinished)
 
-    def _settle(self, block: Block, end: int) -> None:
-        layout = self.layout
+    def _settle(self, i: int, end: int) -> None:
+        layout, block = self.layout, self._block(i)
         first = layout.readout.items[0].size if layout.readout.items else 0
         block.moving = settle_block(
             self.solver, self.alpha, layout.populations, layout.inlets, block.corrections, block.families,
@@ -272,7 +284,8 @@ class BlockSettling(Settling):
     def _read(self, buffer: str) -> tuple[dict[str, np.ndarray], ...]:
         populations = self.engine.spec.free
         found = [np.empty((self.phases, self.batch, p.size), self.engine.dtype) for p in populations]
-        self.engine.workers.run([partial(block.read, buffer, found) for block in self.ready])
+        numbers = sum(array.size for array in found)
+        self.engine.workers.run([partial(block.read, buffer, found) for block in self.ready], numbers)
         named = list(zip(populations, found, strict=True))
         return tuple(
             {p.name: values[k].reshape(self.batch, *p.shape) for p, values in named} for k in range(self.phases)

@@ -107,7 +107,8 @@ class NumbaEngine(Engine):
             if self.plan.readout.items and self.spec.cost is not None:
                 bias = theta[f"{self.spec.cost.name}.bias"]
             plan = self.plan
-            found = (plan.factors.packed(theta), plan.constants.filled(theta), plan.readout.packed(theta), bias)
+            weights, readout = (factors.packed(theta, self.workers) for factors in (plan.factors, plan.readout))
+            found = (weights, plan.constants.filled(theta), readout, bias)
             self._packed = (theta, found)
         return self._packed[1]
 

@@ -144,6 +144,7 @@ class Hebbian:
                     half = 0.5 if isinstance(synapse, Dense) and synapse.on_itself else 1.0
                     # Scaled at the ends, which are far smaller than the weights between them.
                     learned[f"{synapse.name}.weight"] = Learned(found, half / (batch * width))
-        self.workers.run([task for one in learned.values() for task in one.order()])
+        numbers = sum(one.left.size + one.packed.size for one in learned.values())
+        self.workers.run([task for one in learned.values() for task in one.order()], numbers)
         self.workers.run([task for one in learned.values() for task in one.multiply()])
         return {**gradient, **{name: one.weight for name, one in learned.items()}}

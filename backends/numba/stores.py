@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from neuro_eq.backends.numba.packing import pack_columns, pack_rows
 from neuro_eq.backends.numba.tile import packed_size
+from neuro_eq.backends.numba.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,10 @@ class Factors:
         self.items.append(Factor(parameter, transposed, begin, packed_size(*shape, self.dtype), scale))
         return begin
 
-    def packed(self, theta: Mapping[str, np.ndarray]) -> np.ndarray:
+    def packed(self, theta: Mapping[str, np.ndarray], workers: Workers) -> np.ndarray:
         """The matrices one after the other, in the order that the products take them in."""
         out = np.empty(sum(factor.size for factor in self.items), self.dtype)
-        for factor in self.items:
-            factor.pack(theta, out)
+        workers.run([partial(factor.pack, theta, out) for factor in self.items], out.size)
         return out
 
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, TypeAlias
 
-Task = Callable[[], Any]
+Task: TypeAlias = Callable[[], Any]
+
+WORTHWHILE = 200_000
+"""Numbers to be moved below which waking another thread takes longer than moving them."""
+
+Ended: TypeAlias = "SimpleQueue[Exception | None]"
 
 
 class Workers:
@@ -18,32 +24,66 @@ class Workers:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._pool: ThreadPoolExecutor | None = None
+        self._started = 0
+        self._waiting: SimpleQueue[Task | None] = SimpleQueue()
 
-    def run(self, tasks: Sequence[Task]) -> None:
-        """Run all tasks; an error in one is raised here, when the others have ended."""
+    def run(self, tasks: Sequence[Task], numbers: int | None = None) -> None:
+        """Run all tasks; an error in one is raised here, when the others have ended.
+
+        Args:
+            numbers: how many numbers the tasks move, where that is all that they do.
+        """
         helpers = min(self.threads, len(tasks)) - 1
-        if helpers <= 0:
+        if helpers <= 0 or (numbers is not None and numbers < WORTHWHILE):
             for task in tasks:
                 task()
             return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads - 1, thread_name_prefix="neuro_eq")
         remaining = iter(tasks)  # taking the next one is a single step of the interpreter
+        ended: Ended = SimpleQueue()
 
-        def work() -> None:
+        def help_out() -> None:
             for task in remaining:
-                task()
+                ended.put(_error_of(task))
 
-        futures = [self._pool.submit(work) for _ in range(helpers)]
+        while self._started < helpers:
+            Thread(target=_serve, args=(self._waiting,), name="neuro_eq", daemon=True).start()
+            self._started += 1
+        for _ in range(helpers):
+            self._waiting.put(help_out)
+        own = 0
+        errors: list[Exception | None] = []
         try:
-            work()
+            for task in remaining:
+                own += 1
+                errors.append(_error_of(task))
         finally:
-            for future in futures:
-                future.result()
+            # Ctrl-C leaves the rest undone, but nothing that still runs.  Who comes too late finds nothing and is
+            # not waited for.
+            own += sum(1 for _ in remaining)
+            errors += [ended.get() for _ in range(len(tasks) - own)]
+        for error in errors:
+            if error is not None:
+                raise error
 
     def close(self) -> None:
         """End the other threads."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False)
-            self._pool = None
+        for _ in range(self._started):
+            self._waiting.put(None)
+        self._started = 0
+
+
+def _error_of(task: Task) -> Exception | None:
+    try:
+        task()
+    except Exception as error:  # it is raised where the tasks came from
+        return error
+    return None
+
+
+def _serve(waiting: SimpleQueue[Task | None]) -> None:
+    while (work := waiting.get()) is not None:
+        work()
+        del work  # what a task holds is held no longer than it runs
+
+
+__all__ = ["Workers"]
