@@ -101,15 +101,21 @@ class Dynamics:
         full = self._with_still_inputs(a, lam)
         return self._sum(a, (s.transposed(a, full, self.own(theta, s.name), self.free) for s in self.moving))
 
-    def energy(self, u: Activities, a: Activities, theta: Parameters) -> Energy:
-        """``G`` per sample and per term.  A directed synapse has no energy and is left out."""
+    def energy(self, u: Activities, a: Activities, theta: Parameters, known: Activities | None = None) -> Energy:
+        """``G`` per sample and per term.  A directed synapse has no energy and is left out.
+
+        Args:
+            known: terms of synapses that need not be computed.
+        """
+        known = known or {}
         terms: dict[str, Array] = {}
         for p in self.spec.free:
             lagrangian = p.activation.lagrangian(u[p.name], self.own(theta, p.name))
             terms[p.name] = inner(u[p.name], a[p.name]) - lagrangian
         for synapse in self.spec.synapses:
             if isinstance(synapse, SymmetricSynapse):
-                terms[synapse.name] = synapse.energy(a, self.own(theta, synapse.name))
+                name = synapse.name
+                terms[name] = known[name] if name in known else synapse.energy(a, self.own(theta, name))
         total: Array = sum(terms.values())
         return Energy(total=total, terms=terms)
 

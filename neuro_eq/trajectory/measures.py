@@ -7,17 +7,19 @@ the recorded potentials, by the equations of :mod:`neuro_eq.dynamics` in float64
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
+from neuro_eq.arrays import Activities
 from neuro_eq.engine import Engine, Task
 from neuro_eq.spec import Network
 from neuro_eq.synapses import SymmetricSynapse
 from neuro_eq.trajectory import schema
 
-AT_ONCE = 8 << 20
-"""Bytes of activities that are looked at together."""
+AT_ONCE = 1 << 19
+"""Bytes of activities that are looked at together: with what is computed of them they stay in a CPU's cache."""
 
 
 def energy_terms(spec: Network) -> tuple[str, ...]:
@@ -25,6 +27,29 @@ def energy_terms(spec: Network) -> tuple[str, ...]:
     if not all(isinstance(synapse, SymmetricSynapse) for synapse in spec.synapses):
         return ()
     return (*(p.name for p in spec.free), *(synapse.name for synapse in spec.synapses))
+
+
+@dataclass(frozen=True)
+class StillEnergy:
+    """The energy of a synapse whose drive does not change while the network settles.
+
+    As ``−∂e/∂a = drive`` is constant, ``e(a) = e(0) − Σ_p ⟨a_p, drive_p⟩`` over the free populations: what a weight
+    matrix between data and units costs is paid once, and not for every state.
+
+    Attributes:
+        at_zero: ``e(0)`` of each sample.
+        drive: onto free populations.
+    """
+
+    at_zero: np.ndarray
+    drive: Mapping[str, np.ndarray]
+
+    def along(self, a: Activities, times: int) -> np.ndarray:
+        """``e`` of ``times`` states of each sample, one state a row."""
+        found = np.repeat(self.at_zero[:, None], times, axis=1)
+        for name, drive in self.drive.items():
+            found -= (a[name].reshape(len(found), times, -1) @ drive.reshape(len(found), -1, 1))[..., 0]
+        return found.ravel()
 
 
 class Measures:
@@ -47,8 +72,23 @@ class Measures:
         self.target = None if task.target is None else first(task.target)
         self.anchor = None if task.anchor is None else {name: first(values) for name, values in task.anchor.items()}
         self.terms = energy_terms(net.spec)
-        at_rest = {p.name: np.zeros((count, *p.shape)) for p in self.spec.free}
-        self.still = self.dynamics.still_drive({**self.inputs, **at_rest}, self.theta)
+        self.still, self.still_energy = self._still_part(count)
+        # What moves rarely looks at the data, which would be repeated for every state.
+        looked_at = {name for synapse in self.dynamics.moving for name in synapse.populations}
+        self.seen = {name: values for name, values in self.inputs.items() if name in looked_at}
+
+    def _still_part(self, count: int) -> tuple[dict[str, np.ndarray], dict[str, StillEnergy]]:
+        """The drive of the synapses that depend on data only, and the energy of each of them."""
+        a = {**self.inputs, **{p.name: np.zeros((count, *p.shape)) for p in self.spec.free}}
+        total = {p.name: a[p.name] for p in self.spec.free}
+        energies: dict[str, StillEnergy] = {}
+        for synapse in self.dynamics.still:
+            own = self.dynamics.own(self.theta, synapse.name)
+            drive = {name: d for name, d in synapse.drive(a, own, self.dynamics.free).items() if name in total}
+            total.update({name: total[name] + value for name, value in drive.items()})
+            if self.terms and isinstance(synapse, SymmetricSynapse):
+                energies[synapse.name] = StillEnergy(np.asarray(synapse.energy(a, own)), drive)
+        return total, energies
 
     def along(self, states: Mapping[str, np.ndarray]) -> dict[str, Float[np.ndarray, "sample phase step ..."]]:
         """Each measure of recorded potentials ``(sample, phase, step, unit…)``, under its name in ``/settling``.
@@ -84,7 +124,7 @@ class Measures:
         beta = np.broadcast_to(self.betas[None, :, None], shape).ravel()
         found: dict[str, np.ndarray] = {}
         with np.errstate(all="ignore"):  # A diverging state may overflow; its status says so.
-            a = self.dynamics.activities(u, _repeated(self.inputs, times), self.theta)
+            a = self.dynamics.activities(u, _repeated(self.seen, times), self.theta)
             moving, still = self.dynamics.moving_drive(a, self.theta), _repeated(self.still, times)
             drive = {name: moving[name] + still[name] for name in moving}
             if self.target is not None and self.spec.cost is not None:
@@ -92,12 +132,14 @@ class Measures:
                 drive[nudged] = drive[nudged] + self.dynamics.nudge(a, y, beta, self.theta)
                 found["cost"] = self.dynamics.cost(a, y, self.theta)
             if self.anchor is not None:
-                correction = self.dynamics.asymmetry(_repeated(self.anchor, times), a, self.theta)
+                anchor = {name: values for name, values in self.anchor.items() if name in a}
+                correction = self.dynamics.asymmetry(_repeated(anchor, times), a, self.theta)
                 drive = {name: drive[name] + correction[name] for name in drive}
             difference = {name: drive[name] - u[name] for name in drive}
             found["residual"] = np.sqrt(self.dynamics.mean_square(difference))
             if self.terms:
-                energy = self.dynamics.energy(u, a, self.theta)
+                known = {name: still.along(a, times) for name, still in self.still_energy.items()}
+                energy = self.dynamics.energy(u, a, self.theta, known)
                 found["energy"] = energy.total
                 found[schema.ENERGY_TERM] = np.stack([energy.terms[name] for name in self.terms], axis=-1)
         return {name: values.reshape(*shape, *values.shape[1:]) for name, values in found.items()}

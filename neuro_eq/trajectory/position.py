@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import h5py
-import numpy as np
 from pydantic import Field
 
 from neuro_eq.errors import FileError
 from neuro_eq.frozen import Frozen
 from neuro_eq.trajectory import schema
+from neuro_eq.trajectory.layout import Layout
 
 
 class Position(Frozen):
@@ -28,32 +26,13 @@ class Position(Frozen):
     metric_steps: int = Field(default=0, ge=0)
 
     def length(self, variable: str, axis: str) -> int:
-        """The length of a growing axis of the variable at a full path such as ``/metrics/cost``."""
-        if variable.startswith(f"/{schema.METRICS}/"):
+        """The length of a growing axis of the variable at a path such as ``metrics/cost``."""
+        if variable.startswith(f"{schema.METRICS}/"):
             return {"epoch": self.metric_epochs, "step": self.metric_steps}[axis]
         return {"sample": self.samples, "phase": self.phases, "step": self.steps}[axis]
 
 
-def axes_of(variable: h5py.Dataset) -> tuple[str, ...]:
-    """Names of a variable's axes; a dimension scale is its own."""
-    if variable.is_scale:
-        return (_last(variable.name),)
-    return tuple(_last(dimension[0].name) for dimension in variable.dims)
-
-
-def growing(file: h5py.File) -> dict[str, tuple[h5py.Dataset, tuple[str, ...]]]:
-    """Every variable with an axis that grows, by its full path, in the order in which the groups list them."""
-    found: list[h5py.Dataset] = []
-
-    def visit(_: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and None in (item.maxshape or ()):
-            found.append(item)
-
-    file.visititems(visit)
-    return {variable.name: (variable, axes_of(variable)) for variable in found}
-
-
-def cut_back(file: h5py.File, position: Position, every: int) -> None:
+def cut_back(file: h5py.File, layout: Layout, position: Position, every: int) -> None:
     """Forget everything that was recorded behind a position.
 
     Raises:
@@ -63,37 +42,24 @@ def cut_back(file: h5py.File, position: Position, every: int) -> None:
         raise FileError(f"it is no trajectory of schema version {schema.VERSION}")
     if file.attrs.get("every") != every:
         raise FileError(f"it holds every {file.attrs.get('every')}. step and not every {every}.")
-    for name, (variable, axes) in growing(file).items():
-        free = [size is None for size in variable.maxshape]
+    for name, variable in layout.items():
+        free = [size is None for size in variable.data.maxshape]
         shape = tuple(
             position.length(name, axis) if grows else size
-            for axis, size, grows in zip(axes, variable.shape, free, strict=True)
+            for axis, size, grows in zip(variable.axes, variable.length, free, strict=True)
         )
-        if any(now < then for now, then in zip(variable.shape, shape, strict=True)):
+        if any(now < then for now, then in zip(variable.length, shape, strict=True)):
             raise FileError("it ends before the place from which the run goes on")
         variable.resize(shape)
 
 
-def metric_places(file: h5py.File) -> dict[str, dict[int, int]]:
-    """Metric axis to index to place on it."""
+def entries_of_metrics(file: h5py.File) -> dict[str, list[int]]:
+    """Metric axis to the indices on it."""
     group = file.get(schema.METRICS, {})
-    return {
-        axis: {int(index): place for place, index in enumerate(np.asarray(group[axis][...]))} if axis in group else {}
-        for axis in schema.METRIC_AXES
-    }
-
-
-def metric_axes(file: h5py.File) -> dict[str, str]:
-    """Metric to its axis."""
-    group = file.get(schema.METRICS, {})
-    return {name: axes_of(group[name])[0] for name in group if name not in schema.METRIC_AXES}
+    return {axis: [int(index) for index in group[axis][...]] for axis in schema.METRIC_AXES if axis in group}
 
 
 def nudges(file: h5py.File) -> list[float]:
     """The nudges on the phase axis."""
     group = file.get(schema.EQUILIBRIUM, {})
     return [float(beta) for beta in group["beta"][...]] if "beta" in group else []
-
-
-def _last(path: str) -> str:
-    return path.rsplit("/", 1)[-1]

@@ -18,7 +18,9 @@ from neuro_eq.errors import FileError, NeuroEqError, SpecError, did_you_mean
 from neuro_eq.spec import Network
 from neuro_eq.specfile import digest, from_toml
 from neuro_eq.trajectory import schema
+from neuro_eq.trajectory.axes import axes_in
 from neuro_eq.trajectory.staged import StagedFile, journal_of
+from neuro_eq.trajectory.text import described, plain
 
 if TYPE_CHECKING:
     import xarray
@@ -112,7 +114,7 @@ class Trajectory:
     def attrs(self) -> dict[str, Any]:
         """Attributes of the file: ``backend``, ``dtype``, ``seed``, ``created``, ``every``, ``versions`` (JSON), …"""
         with self._reading():
-            return {name: _plain(value) for name, value in self._h5.attrs.items()}
+            return described(self._h5)
 
     @property
     def complete(self) -> bool:
@@ -188,7 +190,7 @@ class Trajectory:
     @cached_property
     def phases(self) -> tuple[str, ...]:
         """Labels of the phase axis, as ``"free"`` and ``"nudged+0.1"``."""
-        return tuple(_plain(label) for label in self._table("phase"))
+        return tuple(plain(label) for label in self._table("phase"))
 
     @cached_property
     def betas(self) -> np.ndarray:
@@ -264,15 +266,20 @@ class Trajectory:
         with self._reading():
             if f"{schema.SETTLING}/{schema.TERM}" not in self._h5:
                 return ()
-        return tuple(_plain(label) for label in self._read(f"{schema.SETTLING}/{schema.TERM}"))
+        return tuple(plain(label) for label in self._read(f"{schema.SETTLING}/{schema.TERM}"))
 
     @cached_property
     def metrics(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Metric name to its index (epochs or steps) and its values."""
         with self._reading():
             group = self._h5.get(schema.METRICS, {})
-            axis = {name: group[name].dims[0][0].name for name in group if name not in schema.METRIC_AXES}
-        return {name: (self._read(where), self._read(f"{schema.METRICS}/{name}")) for name, where in axis.items()}
+            axes = axes_in(group) if len(group) else {}
+        start = f"{schema.METRICS}/"
+        return {
+            name: (self._read(start + axis[0]), self._read(start + name))
+            for name, axis in axes.items()
+            if name not in schema.METRIC_AXES
+        }
 
     def to_xarray(self, population: str) -> xarray.Dataset:
         """A population's group with named dimensions and coordinates, in memory.
@@ -328,10 +335,3 @@ class Trajectory:
 
     def _damaged(self, error: Exception) -> FileError:
         return FileError(f"{self.path}: is damaged or cut short ({' '.join(str(error).split())})")
-
-
-def _plain(value: Any) -> Any:
-    """A value of an attribute as Python's own type."""
-    if isinstance(value, bytes):
-        return value.decode()
-    return value.item() if isinstance(value, np.generic) else value

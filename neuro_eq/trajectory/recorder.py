@@ -5,40 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import time
 import weakref
-from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib import metadata
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-import h5py
 import numpy as np
 
-from neuro_eq import __version__
 from neuro_eq.arrays import Activities
-from neuro_eq.engine import Engine, Settling, Snapshot, Task
-from neuro_eq.equilibrium import Equilibrium, Status
+from neuro_eq.engine import Engine, Settling, Task
+from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError, DataError, FileError, SpecError
-from neuro_eq.specfile import digest, to_toml
-from neuro_eq.synapses import SymmetricSynapse
+from neuro_eq.specfile import digest
 from neuro_eq.trajectory import schema
 from neuro_eq.trajectory.measures import Measures, energy_terms
+from neuro_eq.trajectory.origin import OF_A_NETWORK, of_network, versions
+from neuro_eq.trajectory.outcomes import outcome
+from neuro_eq.trajectory.places import Memory, Place, Rows
 from neuro_eq.trajectory.position import Position
+from neuro_eq.trajectory.snapshots import Block
 from neuro_eq.trajectory.store import Store
-
-REMEMBERED = 16
-"""Equilibria that a later relaxation may start from and be recognised."""
 
 LATEST = 5.0
 """Seconds after which what was recorded goes to the disk even if it is little."""
-
-_OF_A_NETWORK = ("backend", "dtype", "seed", "spec")
-"""Attributes of a file that say which network it records."""
 
 
 class Recorder:
@@ -96,12 +87,12 @@ class Recorder:
         self._theirs: dict[str, Any] = {}
         self._block_steps = 1
         self._labels: dict[str, np.ndarray] = {}
-        self._known: deque[_Known] = deque(maxlen=REMEMBERED)
-        self._current: _Place | None = None
+        self._memory = Memory()
+        self._current: Place | None = None
         self._written = time.monotonic()
         if position is not None:
             described = self._store.described()
-            self._theirs = {name: described[name] for name in _OF_A_NETWORK} if "spec" in described else {}
+            self._theirs = {name: described[name] for name in OF_A_NETWORK} if "spec" in described else {}
 
     def __enter__(self) -> Recorder:
         return self
@@ -146,7 +137,7 @@ class Recorder:
         Raises:
             SpecError: the file says it of another one.
         """
-        theirs = dict(zip(_OF_A_NETWORK, (net.name, net.dtype, net.seed, to_toml(net.spec)), strict=True))
+        theirs = of_network(net)
         different = [name for name, value in theirs.items() if self._theirs and self._theirs[name] != value]
         if different:
             raise SpecError(
@@ -210,11 +201,12 @@ class Recorder:
             SpecError: another axis, or a name that cannot be a metric's.
         """
         self._store.check()
-        if axis not in schema.METRIC_AXES:
-            raise SpecError(f'expected "epoch" or "step", found {axis!r}', "axis")
-        for name in values:
-            if name in schema.METRIC_AXES or not name.isidentifier():
-                raise SpecError("is no name for a metric: it is an axis, or no identifier", name)
+        if not self._store.has_metrics(axis, values):
+            if axis not in schema.METRIC_AXES:
+                raise SpecError(f'expected "epoch" or "step", found {axis!r}', "axis")
+            for name in values:
+                if name in schema.METRIC_AXES or not name.isidentifier():
+                    raise SpecError("is no name for a metric: it is an axis, or no identifier", name)
         self._store.metric(axis, int(index), {name: float(value) for name, value in values.items()})
         if axis == "epoch":
             self.flush()
@@ -238,7 +230,7 @@ class Recorder:
         betas = _real(task.betas)
         self._describe(net, task)
         place = self._current = self._place(net, task, betas, resumed)
-        block = _Block(net, place, Measures(net, task, place.rows.count))
+        block = Block(net, place, Measures(net, task, place.rows.count))
         block.take(settling.snapshot())
         place.nudge_size = block.nudge_size()
         if place.goes_on:
@@ -264,7 +256,7 @@ class Recorder:
         while not finished:
             finished = settling.advance(max(task.max_steps, 1))
 
-    def _go_on(self, settling: Settling, block: _Block) -> None:
+    def _go_on(self, settling: Settling, block: Block) -> None:
         """Record a phase that goes on, each sample from the step at which it had stopped.
 
         Samples stopped at different steps, so every step is looked at, and each sample's own are put on the grid;
@@ -282,7 +274,6 @@ class Recorder:
             block.take(snapshot)
         before = rows.outcomes[phase]["steps"]
         end = max(rows.ends[phase], 1 + int(np.max(-(-(before + moved) // every))))
-        self._store.apply()
         for name, values in block.stacked():
             units = tuple((0, size) for size in values.shape[3:])
             for i, had in enumerate(before):
@@ -297,7 +288,6 @@ class Recorder:
         place, self._current = self._current, None
         assert place is not None, "an engine reports a relaxation before its end"
         rows, count = place.rows, place.rows.count
-        tolerance = np.full(count, np.nan) if task.tol is None else np.asarray(task.tol[:count], dtype=np.float64)
         for k, (phase, state) in enumerate(zip(place.phases, found, strict=True)):
             here = (phase, phase + 1)
             for p in net.spec.free:
@@ -305,20 +295,10 @@ class Recorder:
                 tail = (here, *((0, size) for size in p.shape))
                 for kind, arrays in (("state", state.states), ("activity", state.activities)):
                     self._store.put(name + kind, rows.first, tail, _copy(net, arrays[p.name], count)[:, None])
-            outcome: dict[str, np.ndarray] = {
-                "steps": np.asarray(state.steps[:count], dtype=np.int64),
-                "residual": np.asarray(state.residual[:count], dtype=np.float64),
-                "status": np.asarray(state.status[:count], dtype=np.int8),
-                "energy": _energy(net, state, count),
-                "tolerance": tolerance,
-                "nudge_size": place.nudge_size[:, k],
-            }
-            if place.goes_on:
-                outcome = _joined(rows.outcomes[phase], outcome, task, count)
-            rows.outcomes[phase] = outcome
-            for name, values in outcome.items():
+            rows.outcomes[phase] = outcome(net, task, state, place, k)
+            for name, values in rows.outcomes[phase].items():
                 self._store.put(f"{schema.EQUILIBRIUM}/{name}", rows.first, (here,), values[:, None])
-            self._known.append(_Known(state.states, rows, phase, rows.ends[phase]))
+            self._memory.keep(state, rows, phase)
         if self._store.full or time.monotonic() - self._written > LATEST:
             self.flush()
 
@@ -329,47 +309,47 @@ class Recorder:
         theirs = self.refuse_another(net)
         if self._theirs:
             self._net = net
-            self._block_steps = self._store.recorded_steps(net.spec.free[0].name)
+            self._block_steps = self._store.layout.recorded_steps(net.spec.free[0].name)
             return
-        self._store.describe(**theirs, spec_sha256=digest(net.spec), versions=json.dumps(_versions(net)))
+        self._store.describe(**theirs, spec_sha256=digest(net.spec), versions=json.dumps(versions(net)))
         count = _count(task, self.samples)
         width = np.dtype(net.dtype).itemsize
         widest = max(p.size for p in net.spec.free) * width
         self._block_steps = schema.steps_per_chunk(widest, count, 1 + -(-task.max_steps // self.every))
         for p in net.spec.populations:
-            self._store.add_population(
+            self._store.layout.add_population(
                 p.name, p.shape, net.dtype, free=not p.clamped, samples=count, steps=self._block_steps
             )
-        self._store.add_equilibrium()
-        self._store.add_settling(energy_terms(net.spec), samples=count, steps=self._block_steps)
+        self._store.layout.add_equilibrium()
+        self._store.layout.add_settling(energy_terms(net.spec), samples=count, steps=self._block_steps)
         self._theirs, self._net = theirs, net
         self.flush()
 
     def _place(
         self, net: Engine, task: Task, betas: tuple[float, ...], resumed: Equilibrium | Activities | None
-    ) -> _Place:
+    ) -> Place:
         """Where a relaxation is written."""
         count = _count(task, self.samples)
         inputs = {name: _copy(net, values, count) for name, values in task.inputs.items()}
         data = hashlib.blake2b()
         for values in inputs.values():
             data.update(values.tobytes())
-        known = self._find(resumed)
+        known = self._memory.find(resumed)
         phases = tuple(self._store.phase(beta) for beta in betas)
         if known is not None and known.rows.data == data.digest() and known.rows.count == count:
             rows = known.rows
             if phases == (known.phase,) and rows.ends[known.phase] == known.end:
-                return _Place(rows, phases, begin=known.end, goes_on=True)
+                return Place(rows, phases, begin=known.end, goes_on=True)
             if not any(phase in rows.ends for phase in phases):
-                return _Place(rows, phases, begin=0, goes_on=False)
+                return Place(rows, phases, begin=0, goes_on=False)
         labels = self._take_labels(_count(task, None), count)
-        rows = _Rows(self._store.open_rows(count), count, data.digest())
+        rows = Rows(self._store.open_rows(count), count, data.digest())
         for name, values in inputs.items():
             tail = tuple((0, size) for size in values.shape[1:])
             self._store.put(f"{schema.TRAJECTORY}/{name}/activity", rows.first, tail, values)
         for name, values in labels.items():
             self._store.label(name, rows.first, values)
-        return _Place(rows, phases, begin=0, goes_on=False)
+        return Place(rows, phases, begin=0, goes_on=False)
 
     def _take_labels(self, batch: int, count: int) -> dict[str, np.ndarray]:
         labels, self._labels = self._labels, {}
@@ -381,13 +361,7 @@ class Recorder:
             for name, values in labels.items()
         }
 
-    def _find(self, resumed: Equilibrium | Activities | None) -> _Known | None:
-        if resumed is None:
-            return None
-        states = resumed.states if isinstance(resumed, Equilibrium) else resumed
-        return next((known for known in reversed(self._known) if known.is_at(states)), None)
-
-    def _keep(self, block: _Block) -> None:
+    def _keep(self, block: Block) -> None:
         """Hand the block's states and activities over to the file."""
         if not len(block):
             return
@@ -404,83 +378,6 @@ class Recorder:
         block.clear()
         if self._store.full:
             self.flush()
-
-
-@dataclass
-class _Rows:
-    """Rows that one relaxation opened and others may fill."""
-
-    first: int
-    count: int
-    data: bytes
-    """Digest of the clamped activities: another batch that starts from these states belongs elsewhere."""
-    ends: dict[int, int] = field(default_factory=dict)
-    """Phase to the number of recorded steps."""
-    outcomes: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
-
-
-@dataclass
-class _Place:
-    """Where a relaxation is written: rows, phases, and the place on the step axis; or a phase that goes on."""
-
-    rows: _Rows
-    phases: tuple[int, ...]
-    begin: int
-    goes_on: bool
-    nudge_size: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
-    """``(sample, phase)``, known once the first states are."""
-
-
-class _Known:
-    """A recorded equilibrium, recognised by its very arrays, which are not kept alive for that.
-
-    A method may wrap the arrays anew, as ``dataclasses.replace`` does; then they are still the same.
-    """
-
-    def __init__(self, states: Activities, rows: _Rows, phase: int, end: int) -> None:
-        self.arrays = {name: weakref.ref(values) for name, values in states.items()}
-        self.rows, self.phase, self.end = rows, phase, end
-
-    def is_at(self, states: Mapping[str, Any]) -> bool:
-        return all(values() is not None and values() is states.get(name) for name, values in self.arrays.items())
-
-
-class _Block:
-    """Snapshots that wait to become one array; activities and measures are computed for all of them at once."""
-
-    def __init__(self, net: Engine, place: _Place, measures: Measures) -> None:
-        self.net, self.place, self.measures = net, place, measures
-        self._taken: dict[str, list[np.ndarray]] = {p.name: [] for p in net.spec.free}
-
-    def __len__(self) -> int:
-        return len(next(iter(self._taken.values())))
-
-    def take(self, snapshot: Snapshot) -> None:
-        count = self.place.rows.count
-        for name, taken in self._taken.items():
-            taken.append(np.stack([self.net.to_numpy(states[name][:count]) for states in snapshot.states], axis=1))
-
-    def clear(self) -> None:
-        for taken in self._taken.values():
-            taken.clear()
-
-    def nudge_size(self) -> np.ndarray:
-        """``(sample, phase)`` at the first snapshot."""
-        return self.measures.nudge_size({name: taken[0] for name, taken in self._taken.items()})
-
-    def stacked(self) -> list[tuple[str, np.ndarray]]:
-        """Every variable that has a step axis, by its name in the file: ``(sample, phase, step, …)``."""
-        net = self.net
-        states = {name: np.stack(taken, axis=2) for name, taken in self._taken.items()}
-        rows = {name: net.asarray(u.reshape(-1, *u.shape[3:])) for name, u in states.items()}
-        with np.errstate(all="ignore"):  # A diverging state may overflow; its status says so.
-            a = net.dynamics.activities(rows, {}, net.parameters)
-        stacked: list[tuple[str, np.ndarray]] = []
-        for name, u in states.items():
-            group = f"{schema.TRAJECTORY}/{name}"
-            stacked += [(f"{group}/state", u), (f"{group}/activity", net.to_numpy(a[name]).reshape(u.shape))]
-        measured = self.measures.along(states)
-        return stacked + [(f"{schema.SETTLING}/{name}", values) for name, values in measured.items()]
 
 
 def _real(betas: tuple[complex, ...]) -> tuple[float, ...]:
@@ -501,50 +398,3 @@ def _count(task: Task, samples: int | None) -> int:
 def _copy(net: Engine, values: Any, count: int) -> np.ndarray:
     """The first samples, in memory of their own: an engine may go on writing into its arrays."""
     return np.array(net.to_numpy(values[:count]))
-
-
-def _energy(net: Engine, state: Equilibrium, count: int) -> np.ndarray:
-    """``G`` per recorded sample; NaN where the network has none, as directed synapses have no energy."""
-    if not all(isinstance(synapse, SymmetricSynapse) for synapse in net.spec.synapses):
-        return np.full(count, np.nan)
-    first = replace(
-        state,
-        states={name: values[:count] for name, values in state.states.items()},
-        activities={name: values[:count] for name, values in state.activities.items()},
-    )
-    try:
-        with np.errstate(all="ignore"):
-            return np.asarray(net.to_numpy(net.energy(first).total), dtype=np.float64)
-    except BackendError:
-        return np.full(count, np.nan)
-
-
-def _joined(
-    before: dict[str, np.ndarray], after: dict[str, np.ndarray], task: Task, count: int
-) -> dict[str, np.ndarray]:
-    """The outcome of a phase that went on: all its steps, and the last word on how it ended.
-
-    A sample with an infinite tolerance was not asked to go on, so it keeps how it ended before.
-    """
-    asked = np.ones(count, dtype=bool) if task.tol is None else ~np.isposinf(task.tol[:count])
-    asked |= after["status"] >= int(Status.DIVERGED)
-    status = np.where(asked, after["status"], before["status"])
-    tolerance = np.where(np.isposinf(after["tolerance"]), before["tolerance"], after["tolerance"])
-    joined = {**after, "steps": before["steps"] + after["steps"], "status": status}
-    return {**joined, "tolerance": tolerance, "nudge_size": before["nudge_size"]}
-
-
-def _versions(net: Engine) -> dict[str, str]:
-    """Versions of what computed and what wrote; an engine is named after the package that it computes with."""
-    versions = {
-        "neuro_eq": __version__,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "h5py": h5py.__version__,
-        "hdf5": h5py.version.hdf5_version,
-    }
-    try:
-        versions[net.name] = metadata.version(net.name)
-    except metadata.PackageNotFoundError:
-        return versions
-    return versions

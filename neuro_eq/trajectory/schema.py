@@ -58,6 +58,10 @@ STATUS_NAMES = " ".join(["absent", *(status.name.lower() for status in Status)])
 """Attributes ``flag_values`` and ``flag_meanings`` of ``status``, as the CF conventions name codes."""
 
 
+LONGEST_PHASE = 32
+"""Bytes of a phase's name: the word, and the 24 that a float in its shortest exact form may take."""
+
+
 def phase_name(beta: float) -> str:
     """``"free"`` at β = 0, else ``"nudged"`` and the signed β in its shortest exact form: ``"nudged-0.1"``."""
     return "free" if beta == 0 else f"nudged{float(beta):+}"

@@ -24,7 +24,7 @@ from typing import Any
 PAGE = 4096
 """Bytes that the system writes whole or not at all when a process is killed."""
 
-SMALL = 4 << 20
+SMALL = 1 << 20
 """A file of at most so many bytes is written anew at every commit."""
 
 

@@ -71,7 +71,7 @@ def test_another_schema_version(path: Path) -> None:
 
 def test_a_network_that_was_changed(path: Path) -> None:
     with h5py.File(path, "r+") as file:
-        file.attrs["spec"] = file.attrs["spec"].replace("tanh", "relu")
+        file.attrs["spec"] = file.attrs["spec"].replace(b"tanh", b"relu")
     with open_trajectory(path) as run, pytest.raises(FileError, match="does not match its hash"):
         run.states("hidden1")
 

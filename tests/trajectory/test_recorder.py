@@ -280,7 +280,9 @@ def test_variables_are_compressed_and_their_axes_grow(net: ReferenceEngine, x: n
         ]
         assert "state" not in file["trajectory/input"]
         status = file["equilibrium/status"]
-        names = dict(zip(status.attrs["flag_values"].tolist(), status.attrs["flag_meanings"].split(), strict=True))
+        names = dict(
+            zip(status.attrs["flag_values"].tolist(), status.attrs["flag_meanings"].decode().split(), strict=True)
+        )
         assert {code: name for code, name in names.items() if code >= 0} == {s.value: s.name.lower() for s in Status}
 
 
