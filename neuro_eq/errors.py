@@ -5,9 +5,27 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 1000
+"""Characters of a message; what a file says, and is quoted, may be of any length."""
+
 
 class NeuroEqError(Exception):
-    """Base of every error that the command line reports in one line instead of a traceback."""
+    """Base of every error that the command line reports in one line instead of a traceback.
+
+    A message quotes what users and files say.  Line breaks in it, and what would steer a terminal, are shown escaped.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_one_line(message))
+
+
+def _one_line(message: str) -> str:
+    if len(message) > LONGEST:
+        half = LONGEST // 2
+        message = f"{message[:half]} … {message[-half:]}"
+    if message.isprintable():
+        return message
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
 
 
 class SpecError(NeuroEqError):
@@ -46,7 +64,7 @@ class TrainingError(NeuroEqError):
 def did_you_mean(found: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown word: the nearest known one, or all that are known."""
     words = list(known)
-    near = difflib.get_close_matches(found, words, n=1)
+    near = difflib.get_close_matches(found[:LONGEST], words, n=1)
     if near:
         return f'; did you mean "{near[0]}"?'
     return "; known: " + ", ".join(words) if words else ""

@@ -21,6 +21,12 @@ from neuro_eq.synapses import SYNAPSES, SymmetricSynapse, Synapse
 LARGEST = 2**31
 """Units of a population beyond which a number is a slip, not a network."""
 
+MOST_AXES = 16
+"""Axes of a population; NumPy has 32 for arrays of states, which have others besides."""
+
+MOST_NUMBERS = 2**36
+"""Numbers of one parameter, half a terabyte; NumPy does not count much further."""
+
 NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -49,6 +55,8 @@ class Population(Frozen):
     def _shape_is_positive(cls, value: Shape) -> Shape:
         if not value or any(axis < 1 for axis in value):
             raise ValueError(f"every axis must be at least 1, found {list(value)}")
+        if len(value) > MOST_AXES:
+            raise ValueError(f"a population has at most {MOST_AXES} axes, found {len(value)}")
         if math.prod(value) > LARGEST:
             raise ValueError(f"a population has at most {LARGEST} units, found {list(value)}")
         return value
@@ -164,7 +172,17 @@ class Network(Frozen):
                     f'"{self.cost.population}" is clamped, so no nudge can move it; name a free population',
                     "cost.population",
                 )
+        self._check_sizes()
         return self
+
+    def _check_sizes(self) -> None:
+        parts = {"synapses": self.synapses, "populations": self.populations, "cost": (self.cost,) if self.cost else ()}
+        places = {part.name: f"{field}[{i}]" for field, named in parts.items() for i, part in enumerate(named)}
+        for name, shape in self.parameter_shapes.items():
+            owner, _, own = name.partition(".")
+            if math.prod(shape) > MOST_NUMBERS:
+                problem = f"its {own} would have {math.prod(shape)} numbers, and at most {MOST_NUMBERS} are possible"
+                raise SpecError(problem, places[owner].removeprefix("cost[0]") or "cost")
 
     def _check_names(self) -> None:
         taken: dict[str, str] = {}

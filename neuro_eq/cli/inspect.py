@@ -28,6 +28,7 @@ def inspect(
 
     console = Console()
     with open_trajectory(file) as trajectory:
+        trajectory.check()
         attrs = trajectory.attrs
         finished = "complete" if trajectory.complete else "not complete (the run was stopped, or still goes on)"
         console.print(

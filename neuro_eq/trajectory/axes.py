@@ -5,6 +5,8 @@ from __future__ import annotations
 import h5py
 import numpy as np
 
+from neuro_eq.trajectory.text import plain
+
 _LISTED = "REFERENCE_LIST"
 """Attribute of a dimension scale: the variables that it is an axis of, and which one.
 
@@ -18,22 +20,28 @@ def axes_in(group: h5py.Group) -> dict[str, tuple[str, ...]]:
     Raises:
         ValueError: an axis is missing, so the file is damaged.
     """
-    scales = {name: item for name, item in group.items() if isinstance(item, h5py.Dataset) and item.is_scale}
+    variables = {name: item for name, item in group.items() if isinstance(item, h5py.Dataset)}
+    scales = {name: item for name, item in variables.items() if _is_scale(item)}
     found: dict[str, dict[int, str]] = {}
     for name, scale in scales.items():
         for reference, axis in scale.attrs.get(_LISTED, ()):
             variable = group.file[reference].name.rpartition("/")[2]
             found.setdefault(variable, {})[int(axis)] = name
     named: dict[str, tuple[str, ...]] = {}
-    for name, item in group.items():
+    for name, item in variables.items():
+        axes = found.get(name, {})
         if name in scales:
             named[name] = (name,)
-        elif isinstance(item, h5py.Dataset):
-            axes = found.get(name, {})
-            if sorted(axes) != list(range(item.ndim)):
-                raise ValueError(f"{item.name} lacks an axis")
+        elif sorted(axes) == list(range(item.ndim)):
             named[name] = tuple(axes[i] for i in range(item.ndim))
+        else:
+            raise ValueError(f"{item.name} lacks an axis")
     return named
+
+
+def _is_scale(variable: h5py.Dataset) -> bool:
+    """As ``variable.is_scale``, in which HDF5 2.0 frees memory twice where the file is damaged, and aborts."""
+    return plain(variable.attrs.get("CLASS")) == "DIMENSION_SCALE"
 
 
 def write_box(variable: h5py.Dataset, start: tuple[int, ...], values: np.ndarray) -> None:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 ALL = slice(None)
 
+NOT_STORED = 64 << 20
+"""Bytes of an axis' entries that a file may promise and not hold, as where its writer was killed."""
+
 
 def open_trajectory(path: str | os.PathLike[str]) -> Trajectory:
     """Open a recorded run; a ``.part`` of a run that was killed or still goes on opens as well.
@@ -282,21 +285,26 @@ class Trajectory:
         }
 
     def to_xarray(self, population: str) -> xarray.Dataset:
-        """A population's group with named dimensions and coordinates, in memory.
+        """A population's group with named dimensions and coordinates, in memory; as xarray itself opens it.
 
         Raises:
-            NeuroEqError: xarray or h5netcdf is not installed.
+            NeuroEqError: xarray is not installed.
         """
         group = self._group(population)
         try:
-            import h5netcdf  # noqa: F401
             import xarray as xr
         except ImportError as error:
             raise NeuroEqError(
                 f'to_xarray needs {error.name}; install it by: pip install "neuro_eq[analysis]"'
             ) from None
         with self._reading():
-            return xr.load_dataset(self.path, group=f"/{group}", engine="h5netcdf")
+            axes = axes_in(self._h5[group])
+        variables = {name: (along, self._read(f"{group}/{name}")) for name, along in axes.items()}
+        if "phase" in variables:
+            variables["phase"] = (("phase",), np.array(self.phases, dtype=object))
+        coordinates = {name: variables.pop(name) for name in list(axes) if axes[name] == (name,) or name == "beta"}
+        with self._reading():  # xarray refuses lengths that do not fit together
+            return xr.Dataset(variables, coordinates)
 
     def _group(self, population: str) -> str:
         if population not in self.populations:
@@ -321,7 +329,10 @@ class Trajectory:
 
     def _read(self, name: str, samples: slice = ALL) -> np.ndarray:
         with self._reading():
-            return np.asarray(self._h5[name][samples])
+            variable = self._h5[name]
+            if variable.ndim == 1 and variable.nbytes > variable.id.get_storage_size() + NOT_STORED:
+                raise ValueError(f"{name} has a length of {len(variable)}, for which there is nothing in the file")
+            return np.asarray(variable[samples])
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -329,6 +340,10 @@ class Trajectory:
             raise FileError(f"{self.path}: is closed")
         try:
             yield
+        except MemoryError as error:
+            raise FileError(
+                f"{self.path}: does not fit into this machine's memory, or is damaged ({' '.join(str(error).split())})"
+            ) from None
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
             # HDF5 reports damage in many ways; as it stands here, none of them is a fault of the caller.
             raise self._damaged(error) from None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from neuro_eq.trajectory.pieces import Piece, Pieces, Tail
 from neuro_eq.trajectory.position import Position, cut_back, entries_of_metrics, nudges
 from neuro_eq.trajectory.staged import StagedFile
 from neuro_eq.trajectory.text import describe, described
+
+_DAMAGE = (OSError, RuntimeError, KeyError, ValueError)
+"""How HDF5 says that it cannot write, or that a file that is gone on with is damaged where it did not look before."""
 
 
 class Store:
@@ -53,6 +56,7 @@ class Store:
         self._steps = 0
         self._written = 0  # Rows that the file itself has.
         self._pieces = Pieces()
+        self.described: dict[str, Any] = {}  # What the file that is gone on with says of itself.
         if position is None:
             self._make()
         else:
@@ -86,8 +90,9 @@ class Store:
                 self.samples, self._written, self._steps = position.samples, position.samples, position.steps
                 self.betas = nudges(self._h5)
                 self._metrics = Metrics(self.layout.metrics(), entries_of_metrics(self._h5))
+                self.described = described(self._h5)
                 self._h5.attrs.modify("complete", False)
-            except (FileError, OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+            except (FileError, MemoryError, TypeError, AttributeError, *_DAMAGE) as error:
                 # HDF5 reports damage in many ways.  Nothing has been committed, so the file is as it was.
                 raise FileError(f"{self.part}: cannot go on with it ({_reason(error)})") from None
             stack.pop_all()
@@ -120,10 +125,6 @@ class Store:
         """Whether a file of the final name is replaced at the end."""
         return self._overwrite
 
-    def described(self) -> dict[str, Any]:
-        """Attributes of the whole file."""
-        return described(self._h5)
-
     def describe(self, **attributes: Any) -> None:
         """Set attributes of the whole file."""
         describe(self._h5, **attributes)
@@ -152,7 +153,8 @@ class Store:
         """Keep labels of rows; a name that is new makes a variable of ``/equilibrium``."""
         path = f"{schema.EQUILIBRIUM}/{name}"
         if path not in self.layout:
-            self.layout.add_label(name)
+            with self._writing():
+                self.layout.add_label(name)
         self.put(path, row, (), values)
 
     @property
@@ -162,7 +164,8 @@ class Store:
 
     def metric(self, axis: str, index: int, values: Mapping[str, float]) -> None:
         """Keep metrics at an index of their axis until the next flush."""
-        self._metrics.put(self.layout, axis, index, values)
+        with self._writing():
+            self._metrics.put(self.layout, axis, index, values)
 
     def has_metrics(self, axis: str, names: Iterable[str]) -> bool:
         """Whether these are known as metrics of this axis."""
@@ -180,12 +183,10 @@ class Store:
     def flush(self) -> None:
         """Write what waits; afterwards the ``.part`` on the disk is a whole HDF5 file."""
         self.check()
-        try:
+        with self._writing():
             self._write()
             self._h5.flush()
             self._staged.commit()
-        except (OSError, RuntimeError) as error:
-            self._fail(error)
 
     def abandon(self) -> None:
         """Close without writing: the file on the disk stays as the last flush left it."""
@@ -199,16 +200,15 @@ class Store:
             return
         try:
             if self._failure is None:
-                # Changed where it lies: an attribute set anew would move the others about.
-                self._h5.attrs.modify("complete", complete)
-                self._write()
-                self._h5.close()
-                self._staged.commit()
-        except (OSError, RuntimeError) as error:
-            self._fail(error)
+                with self._writing():
+                    # Changed where it lies: an attribute set anew would move the others about.
+                    self._h5.attrs.modify("complete", complete)
+                    self._write()
+                    self._h5.close()
+                    self._staged.commit()
         finally:
             self.closed = True
-            with contextlib.suppress(OSError, RuntimeError):  # The failure itself is on its way to the user.
+            with contextlib.suppress(*_DAMAGE):  # The failure itself is on its way to the user.
                 self._h5.close()
             self._staged.close()
         if complete and self._failure is None:
@@ -223,6 +223,13 @@ class Store:
             raise FileError(
                 f"{self.path}: cannot be given this name ({_reason(error)}), so the recording stays in {self.part}"
             ) from None
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except _DAMAGE as error:
+            self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         self._failure = FileError(

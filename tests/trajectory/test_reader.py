@@ -102,8 +102,8 @@ def test_a_closed_file(path: Path) -> None:
 
 
 def test_without_xarray(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "h5netcdf", None)
-    with open_trajectory(path) as run, pytest.raises(NeuroEqError, match=r"to_xarray needs h5netcdf; .*\[analysis\]"):
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    with open_trajectory(path) as run, pytest.raises(NeuroEqError, match=r"to_xarray needs xarray; .*\[analysis\]"):
         run.to_xarray("hidden1")
 
 
