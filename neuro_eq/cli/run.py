@@ -24,7 +24,7 @@ Examples:
 
   neuro_eq run --backend lava                a few samples, in a simulation
 
-  neuro_eq run --data mnist --hidden 512 --seed 1
+  neuro_eq run --data mnist --seed 1         MNIST, a few minutes
 
   neuro_eq run --spec net.toml --data npz:mine.npz
 
@@ -65,13 +65,16 @@ def run(
     ] = None,
     hidden: Annotated[
         str | None,
-        typer.Option("--hidden", help="Units of the hidden populations, as in 256 or 512,512.", show_default="256"),
+        typer.Option(
+            "--hidden", help="Units of the hidden populations, as in 256 or 512,512.", show_default="256; mnist: 512"
+        ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option("--epochs", min=0, help="Passes over the training samples.", show_default="30")
+        int | None,
+        typer.Option("--epochs", min=0, help="Passes over the training samples.", show_default="30; mnist: 20"),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Samples in a step.", show_default="32")
+        int | None, typer.Option("--batch-size", min=1, help="Samples in a step.", show_default="32; mnist: 64")
     ] = None,
     method: Annotated[
         str | None,
@@ -81,8 +84,10 @@ def run(
             show_default="eqprop",
         ),
     ] = None,
-    beta: Annotated[float | None, typer.Option("--beta", help="Size of the nudge.", show_default="1.0")] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate of Adam.", show_default="0.001")] = None,
+    beta: Annotated[
+        float | None, typer.Option("--beta", help="Size of the nudge.", show_default="1.0; mnist: 0.5")
+    ] = None,
+    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.", show_default="0.001")] = None,
     solver: Annotated[
         str | None,
         typer.Option("--solver", help="How phases settle: picard, gauss-seidel or anderson.", show_default="picard"),
@@ -180,7 +185,6 @@ def _resolve(
 ) -> RunConfig:
     """The user's options over the configuration file's entries, or over the defaults."""
     from neuro_eq.errors import SpecError
-    from neuro_eq.optimizers import Adam
     from neuro_eq.run import RunConfig, load_config
 
     own_network = spec is not None or model is not None or hidden is not None
@@ -197,7 +201,8 @@ def _resolve(
     if method is not None or beta is not None:
         entries["method"] = _method(entries["method"], method, beta)
     if lr is not None:
-        entries["optimizer"] = Adam(lr)
+        before = entries["optimizer"]
+        entries["optimizer"] = type(before)(**{**before.model_dump(), "lr": lr})
     if solver is not None:
         entries.update(_settling(entries, solver))
     if options:
@@ -213,6 +218,7 @@ def _defaults(
     from neuro_eq.datasets import load_data
     from neuro_eq.errors import SpecError, did_you_mean
     from neuro_eq.models import MODELS
+    from neuro_eq.recipes import recipe
     from neuro_eq.run import LAVA_SAMPLES, default_network
     from neuro_eq.solvers import Relaxation
     from neuro_eq.specfile import load
@@ -223,7 +229,11 @@ def _defaults(
         raise SpecError(f'no model "{model}"' + did_you_mean(model, MODELS), "model")
     engine = find(chosen.get("backend", "numba"))
     name = chosen.get("data", "digits")
-    entries: dict[str, Any] = {"data": name, "method": {"kind": "eqprop", "beta": 1.0}}
+    usual = recipe(name)
+    entries: dict[str, Any] = {
+        "data": name, "method": {"kind": "eqprop", "beta": usual.beta}, "optimizer": usual.optimizer,
+        "epochs": usual.epochs, "batch_size": usual.batch_size,
+    }  # fmt: skip
     entries["dtype"] = "float64" if engine.name in ("reference", "lava") else "float32"
     if method != "implicit":  # which settles further by itself
         entries["free"] = entries["nudged"] = Relaxation(max_steps=100)
@@ -232,7 +242,8 @@ def _defaults(
     if spec is not None:
         entries["network"] = load(spec)
     else:
-        entries["network"] = default_network(model or "layered_hopfield", load_data(name), _sizes(hidden or "256"))
+        sizes = usual.hidden if hidden is None else _sizes(hidden)
+        entries["network"] = default_network(model or "layered_hopfield", load_data(name), sizes)
     if engine.name == "torch" and entries["network"].free_units < SMALL:
         entries["options"] = {"threads": 1}
     return entries
