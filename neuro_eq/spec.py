@@ -176,13 +176,13 @@ class Network(Frozen):
         return self
 
     def _check_sizes(self) -> None:
-        parts = {"synapses": self.synapses, "populations": self.populations, "cost": (self.cost,) if self.cost else ()}
-        places = {part.name: f"{field}[{i}]" for field, named in parts.items() for i, part in enumerate(named)}
+        places = {synapse.name: f"synapses[{i}]" for i, synapse in enumerate(self.synapses)}
+        places |= {population.name: f"populations[{i}]" for i, population in enumerate(self.populations)}
         for name, shape in self.parameter_shapes.items():
             owner, _, own = name.partition(".")
             if math.prod(shape) > MOST_NUMBERS:
                 problem = f"its {own} would have {math.prod(shape)} numbers, and at most {MOST_NUMBERS} are possible"
-                raise SpecError(problem, places[owner].removeprefix("cost[0]") or "cost")
+                raise SpecError(problem, places.get(owner, "cost"))
 
     def _check_names(self) -> None:
         taken: dict[str, str] = {}

@@ -92,7 +92,7 @@ class Recorder:
         self._written = time.monotonic()
         if position is not None:
             described = self._store.described
-            self._theirs = {name: described[name] for name in OF_A_NETWORK} if "spec" in described else {}
+            self._theirs = {name: described.get(name) for name in OF_A_NETWORK} if "spec" in described else {}
 
     def __enter__(self) -> Recorder:
         return self

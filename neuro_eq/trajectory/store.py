@@ -22,6 +22,7 @@ from neuro_eq.trajectory.layout import Layout
 from neuro_eq.trajectory.metrics import Metrics
 from neuro_eq.trajectory.pieces import Piece, Pieces, Tail
 from neuro_eq.trajectory.position import Position, cut_back, entries_of_metrics, nudges
+from neuro_eq.trajectory.reader import open_trajectory
 from neuro_eq.trajectory.staged import StagedFile
 from neuro_eq.trajectory.text import describe, described
 
@@ -83,6 +84,8 @@ class Store:
     def _go_on_from(self, position: Position) -> None:
         with contextlib.ExitStack() as stack:
             try:
+                with open_trajectory(self.part) as run:
+                    run.check()  # HDF5 is at its best with a damaged file that it need not write.
                 self._staged = stack.enter_context(StagedFile(self.part, "r+"))
                 self._h5 = stack.enter_context(h5py.File(self._staged, "r+"))
                 self.layout = Layout(self._h5)
