@@ -193,7 +193,7 @@ class Trajectory:
     @cached_property
     def phases(self) -> tuple[str, ...]:
         """Labels of the phase axis, as ``"free"`` and ``"nudged+0.1"``."""
-        return tuple(plain(label) for label in self._table("phase"))
+        return self._labels(self._table("phase"))
 
     @cached_property
     def betas(self) -> np.ndarray:
@@ -269,7 +269,7 @@ class Trajectory:
         with self._reading():
             if f"{schema.SETTLING}/{schema.TERM}" not in self._h5:
                 return ()
-        return tuple(plain(label) for label in self._read(f"{schema.SETTLING}/{schema.TERM}"))
+        return self._labels(self._read(f"{schema.SETTLING}/{schema.TERM}"))
 
     @cached_property
     def metrics(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -322,6 +322,10 @@ class Trajectory:
             if schema.EQUILIBRIUM not in self._h5:
                 return np.zeros(0)
         return self._read(f"{schema.EQUILIBRIUM}/{name}")
+
+    def _labels(self, values: np.ndarray) -> tuple[str, ...]:
+        with self._reading():
+            return tuple(plain(label) for label in values)
 
     def _shape(self, name: str) -> tuple[int, ...]:
         with self._reading():

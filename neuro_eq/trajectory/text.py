@@ -22,8 +22,8 @@ def text_type(length: int) -> np.dtype:
 
 
 def encoded(text: str) -> np.ndarray:
-    """A text as HDF5 takes it; one that came from the system need not be UTF-8 and keeps its bytes."""
-    raw = text.encode("utf-8", "surrogateescape")
+    """A text as HDF5 takes it; what is no text in one that came from the system, such as a name, is shown escaped."""
+    raw = text.encode("utf-8", "backslashreplace")
     return np.array(raw, dtype=text_type(len(raw)))
 
 
@@ -59,7 +59,13 @@ def described(file: h5py.File) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A value as h5py reads it, as Python's own type."""
+    """A value as h5py reads it, as Python's own type.
+
+    Raises:
+        ValueError: bytes that are no text, so the file is damaged.
+    """
     if isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")
+        return value.decode()
+    if isinstance(value, str):
+        value.encode()  # h5py keeps the bytes of a text of variable length that are none.
     return value.item() if isinstance(value, np.generic) else value

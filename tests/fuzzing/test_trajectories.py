@@ -33,6 +33,11 @@ damaged = pathlib.Path("damaged.h5")
 numbers = random.Random(SEED)
 
 
+def limit(seconds):
+    # Of the processor's time: a machine may be busy with other things.
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+
+
 def damage():
     content = bytearray(whole)
     for _ in range(numbers.choice([1, 1, 3, 10, 40])):
@@ -59,7 +64,7 @@ def gone_on_with():
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    signal.alarm(20)
+    limit(20)
     try:
         with ne.Recorder("damaged.h5", samples=2, position=position, overwrite=True) as rec:
             rec.metrics("epoch", 0, accuracy=0.5)
@@ -79,7 +84,7 @@ def sentence(words):
 found = {"read": 0, "refused": 0}
 for number in range(MANY):
     damage()
-    signal.alarm(20)  # A reader that never comes back ends the program.
+    limit(20)  # A reader that never comes back ends the program.
     try:
         look()
         found["read"] += 1
@@ -89,15 +94,14 @@ for number in range(MANY):
     except BaseException as error:
         raise AssertionError(f"file {number}") from error
 
-signal.alarm(0)
 ends = []
-for number in range(4 * FEW):
+for number in range(2 * FEW):
     damage()
     ends.append(gone_on_with())
 
 for number in range(FEW):
     damage()
-    signal.alarm(60)
+    limit(60)
     sys.argv = ["neuro_eq", *(["inspect"] if number % 4 else ["plot", "--kind", "energy", "-o", "x.png"]), str(damaged)]
     errors = io.StringIO()
     code = 0
@@ -123,7 +127,7 @@ def test_a_thousand_damaged_files(python: Callable[[str], subprocess.CompletedPr
     many = 20_000 if thorough else 1000
     # Always the same files, and others where there is time.
     program = PROGRAM.replace("SEED", os.environ.get("NEURO_EQ_FUZZ_SEED", str(int(thorough))))
-    done = python(program.replace("MANY", str(many)).replace("FEW", str(many // 40)))
+    done = python(program.replace("MANY", str(many)).replace("FEW", str(many // 50)))
     assert done.returncode == 0, done.stderr[-3000:]
     read, refused, *ends = map(int, done.stdout.split())
     assert ends == [0, 2], "a file that is gone on with ends otherwise than well or in one sentence"

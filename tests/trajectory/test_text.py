@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuro_eq.backends.reference.engine import ReferenceEngine
+from neuro_eq.errors import FileError
 from neuro_eq.methods.eqprop import EqProp
 from neuro_eq.models import layered_hopfield
 from neuro_eq.trajectory import Recorder, layout, open_trajectory, text
@@ -125,3 +126,17 @@ def test_any_text_comes_back(words: str) -> None:
         text.describe(file, words=words)
         text.describe(file, words=words)
         assert text.described(file) == {"words": words}
+
+
+def test_bytes_that_are_no_text(net: ReferenceEngine, x: np.ndarray, y: np.ndarray, tmp_path: Path) -> None:
+    record(tmp_path / "run.h5", net, x, y, data="name\udcff")
+    with open_trajectory(tmp_path / "run.h5") as run:
+        assert run.attrs["data"] == "name\\udcff"
+    for name, value in (("equilibrium/phase", b"\xfe"), ("settling/term", b"\xfe"), ("data", b"\xff")):
+        with h5py.File(tmp_path / "run.h5", "r+") as file:
+            if name == "data":
+                file.attrs[name] = np.bytes_(value)
+            else:
+                file[name][0] = value
+        with pytest.raises(FileError, match=r"run\.h5: is damaged"), open_trajectory(tmp_path / "run.h5") as run:
+            assert run.phases if "phase" in name else run.energy_terms
