@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -307,7 +307,7 @@ class LaterRead(Mapping[str, np.ndarray]):
     def __len__(self) -> int:
         return len(self._settling.engine.spec.free)
 
-    def __reduce__(self) -> tuple[type[dict[str, np.ndarray]], tuple[dict[str, np.ndarray]]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return dict, (dict(self),)
 
 
