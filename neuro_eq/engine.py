@@ -7,10 +7,12 @@ engine overrides where it can do better.  Engines know nothing of gradient metho
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Any, ClassVar, Protocol, TypeVar, overload, runtime_checkable
 
 import numpy as np
@@ -127,6 +129,10 @@ class Settling(ABC):
         """The states now, in the engine's own arrays."""
 
 
+def _look(name: str, array: Array, finite: dict[str, bool]) -> None:
+    finite[name] = all_finite(array)
+
+
 @runtime_checkable
 class Observer(Protocol):
     """Something that watches relaxations, such as the trajectory file's Recorder."""
@@ -202,6 +208,16 @@ class Engine(ABC):
     def close(self) -> None:  # noqa: B027  # most engines hold nothing
         """Give back what the engine holds outside this process; most hold nothing.  May be called twice."""
 
+    def share(self, tasks: Sequence[Callable[[], object]], numbers: int) -> None:
+        """Run pieces of work that do not depend on each other, on the engine's threads where it has some.
+
+        Args:
+            tasks: the pieces.
+            numbers: how many numbers they go through together.
+        """
+        for task in tasks:
+            task()
+
     def __enter__(self: OwnEngine) -> OwnEngine:
         return self
 
@@ -253,9 +269,13 @@ class Engine(ABC):
                 raise SpecError(f"expected an array of numbers, found {type(value).__name__}", name) from None
             if tuple(array.shape) != shapes[name]:
                 raise SpecError(f"expected shape {list(shapes[name])}, found {list(array.shape)}", name)
-            if not all_finite(array):
-                raise SpecError("holds values that are not finite", name)
             updated[name] = array
+        finite: dict[str, bool] = {}
+        numbers = sum(math.prod(shapes[name]) for name in values)
+        self.share([partial(_look, name, updated[name], finite) for name in values], numbers)
+        for name in values:
+            if not finite[name]:
+                raise SpecError("holds values that are not finite", name)
         self._theta = self.spec.project(updated)
 
     # -- relaxation --------------------------------------------------------------------------------------------

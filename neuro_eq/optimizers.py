@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -67,16 +68,23 @@ class Optimizer(Frozen):
         return OptimizerState(0, moments)
 
     def step(
-        self, parameters: Parameters, gradient: Parameters, state: OptimizerState, scale: float = 1.0
+        self,
+        parameters: Parameters,
+        gradient: Parameters,
+        state: OptimizerState,
+        scale: float = 1.0,
+        share: Callable[[Sequence[Callable[[], object]], int], None] | None = None,
     ) -> tuple[dict[str, Array], OptimizerState]:
         """New parameters and new state, in arrays of their own; the arguments stay as they are.
 
         Args:
             scale: factor on the learning rate, from a schedule.
+            share: runs independent pieces of work, as :meth:`neuro_eq.Engine.share` does; one by one by default.
         """
         rate, steps = float(scale) * self.lr, state.steps + 1
         stepped: dict[str, Array] = {}
         moments: dict[str, dict[str, Array]] = {moment: {} for moment in self.moments}
+        work: list[Callable[[], object]] = []
         for name, theta in parameters.items():
             xp = array_namespace(theta)
             decay = rate * self.weight_decay if _is_weight(name, theta) else 0.0
@@ -84,18 +92,29 @@ class Optimizer(Frozen):
             old += [xp.reshape(state.moments[moment][name], (-1,)) for moment in self.moments]
             new = [xp.empty(old[0].shape, dtype=theta.dtype, device=device(theta)) for _ in (name, *self.moments)]
             for part in _blocks(theta):
-                value, g, *before = (array[part] for array in old)
-                move, *after = (array[part] for array in new)
-                if g.dtype != theta.dtype:
-                    g = xp.astype(g, theta.dtype)
-                self._move(g, before, after, move, -rate, steps)
-                move += value
-                if decay:
-                    move -= decay * value
+                pieces = [array[part] for array in old], [array[part] for array in new]
+                work.append(partial(self._step_block, *pieces, rate, decay, steps))
             stepped[name] = xp.reshape(new[0], theta.shape)
             for moment, array in zip(self.moments, new[1:], strict=True):
                 moments[moment][name] = xp.reshape(array, theta.shape)
+        if share is None:
+            for task in work:
+                task()
+        else:
+            share(work, sum(math.prod(theta.shape) for theta in parameters.values()))
         return stepped, OptimizerState(steps, moments)
+
+    def _step_block(self, old: list[Block], new: list[Block], rate: float, decay: float, steps: int) -> None:
+        value, g, *before = old
+        move, *after = new
+        if g.dtype != value.dtype:
+            g = array_namespace(g).astype(g, value.dtype)
+        # What overflows is refused where parameters are set; NumPy's own warnings are each thread's.
+        with np.errstate(all="ignore"):
+            self._move(g, before, after, move, -rate, steps)
+            move += value
+            if decay:
+                move -= decay * value
 
 
 class SGD(Optimizer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -84,6 +84,9 @@ class NumbaEngine(Engine):
 
     def close(self) -> None:
         self.workers.close()
+
+    def share(self, tasks: Sequence[Callable[[], object]], numbers: int) -> None:
+        self.workers.run(tasks, numbers)
 
     def asarray(self, values: Any) -> Array:
         return np.array(values, dtype=self.dtype, order="C")

@@ -283,10 +283,9 @@ class _Run:
     def _step(self, gradient: Parameters, evidence: Evidence, right: np.ndarray) -> None:
         self._refuse_what_diverged(evidence)
         progress = ((self.epoch - 1) * self.batches + self.batch) / (self.epochs * self.batches)
-        with np.errstate(all="ignore"):  # Numbers that are not finite are refused in our own words.
-            parameters, state = self.optimizer.step(
-                self.net.parameters, gradient, self.state, self.schedule.scale(progress)
-            )
+        parameters, state = self.optimizer.step(
+            self.net.parameters, gradient, self.state, self.schedule.scale(progress), self.net.share
+        )
         try:
             self._take(parameters)
         except SpecError:
