@@ -124,7 +124,8 @@ def evaluate(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """The drive of some populations, nudge included; that of the last ``holding`` ones stands, but for the nudge.
 
-    Populations of which ``shared`` says that all phases are alike, and that are driven alike, remain so.
+    Populations of which ``shared`` says that all phases are alike, and that are driven alike, remain so.  Families are
+    never shared: what they do in a phase is not in the tables of inlets.
     """
     phases = beta.size
     for k in range(members.size):
@@ -133,7 +134,7 @@ def evaluate(  # type: ignore[no-untyped-def]
         if not holds:
             drive_onto(
                 populations, p, inlets, corrections, families, weights, constants, a, still, deltas, drive,
-                capacity, rows, phases if alike(p, inlets, corrections, shared) else 1,
+                capacity, rows, phases if families is None and alike(p, inlets, corrections, shared) else 1,
             )  # fmt: skip
         if cost[0] != NO_COST and cost[1] == p:
             remember(populations, p, drive, bare, capacity, rows, holds)
