@@ -54,7 +54,17 @@ class FileError(NeuroEqError):
 
 
 class BackendError(NeuroEqError):
-    """An engine that is not installed, that failed, or that was asked for what it cannot do."""
+    """An engine that is not installed, that failed, or that was asked for what it cannot do.
+
+    ``report`` is what a failed engine says of itself, such as the traceback of a model, in lines of its own.
+    """
+
+    def __init__(self, message: str = "", report: str = "") -> None:
+        super().__init__(message)
+        self.report = "\n".join(_one_line(line) for line in report.splitlines())
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}\n\n{self.report}" if self.report else super().__str__()
 
 
 class TrainingError(NeuroEqError):

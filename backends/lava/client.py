@@ -163,7 +163,7 @@ class LavaClient:
 
     def _fail(self, reason: str, traceback: str = "") -> NoReturn:
         self._end(reason)
-        raise BackendError(f"{reason}\n\n{traceback.rstrip()}" if traceback else reason) from None
+        raise BackendError(reason, traceback.rstrip()) from None
 
 
 class _ExpiredError(Exception):
