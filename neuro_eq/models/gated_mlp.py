@@ -16,7 +16,7 @@ def gated_mlp(
     n_hidden: int,
     n_out: int,
     *,
-    gate: Literal["step", "drive"] = "step",
+    gate: str = "step",
     activation: str | Activation = "tanh",
     cost: Literal["squared_error", "cross_entropy"] = "cross_entropy",
     bias: bool = True,
