@@ -81,7 +81,7 @@ def run(
         typer.Option(
             "--method",
             help="Gradient: eqprop, asymep, vector_field, dyadic, holomorphic or implicit.",
-            show_default="eqprop",
+            show_default="eqprop; without an energy asymep",
         ),
     ] = None,
     beta: Annotated[
@@ -244,15 +244,20 @@ def _defaults(
     else:
         sizes = usual.hidden if hidden is None else _sizes(hidden)
         entries["network"] = default_network(model or "layered_hopfield", load_data(name), sizes)
+    if entries["network"].asymmetric:
+        entries["method"] = {**entries["method"], "kind": "asymep"}  # the others want an energy
     if engine.name == "torch" and entries["network"].free_units < SMALL:
         entries["options"] = {"threads": 1}
     return entries
 
 
 def _method(before: Any, kind: str | None, beta: float | None) -> dict[str, Any]:
+    from neuro_eq.methods import METHODS
+
     fields = dict(before) if isinstance(before, dict) else before.model_dump()
     if kind is not None and kind != fields["kind"]:
-        fields = {"kind": kind, **({"beta": fields["beta"]} if kind != "implicit" and "beta" in fields else {})}
+        nudges = kind in METHODS and "beta" in METHODS[kind].model_fields
+        fields = {"kind": kind, **({"beta": fields["beta"]} if nudges and "beta" in fields else {})}
     if beta is not None:
         fields["beta"] = beta
     return fields

@@ -19,6 +19,7 @@ import neuro_eq as ne
 from neuro_eq.backend import backends
 from neuro_eq.cli.main import app
 from neuro_eq.cli.progress import RichReporter
+from neuro_eq.methods import METHODS
 from neuro_eq.run import load_config
 from neuro_eq.training import Epoch
 
@@ -36,6 +37,7 @@ def neuro_eq(*arguments: str | Path, cwd: Path, **environment: str) -> subproces
     )
 
 
+XOR = ("run", "--data", "xor", "--backend", "reference", "--epochs", "0")
 SMALL = ("--hidden", "16", "--train-samples", "96", "--test-samples", "40", "--epochs", "2")
 
 
@@ -132,6 +134,23 @@ def test_a_spec_of_ones_own(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "test accuracy 100.00 %"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_goes_by_its_name(method: str, tmp_path: Path) -> None:
+    """Those that nudge do so by what is usual for the data, the others know no nudge."""
+    shown = CliRunner().invoke(app, [*XOR, "--model", "looped_mlp", "--method", method, "--out", str(tmp_path / "out")])
+    assert shown.exit_code == 0, shown.output
+    found = load_config(tmp_path / "out" / "config.toml").method
+    assert found.kind == method
+    assert getattr(found, "beta", 1.0) == 1.0
+
+
+def test_a_network_without_an_energy_is_trained_by_asymep(tmp_path: Path) -> None:
+    ne.save(ne.models.looped_mlp(2, 6, 2, symmetric=False), tmp_path / "net.toml")
+    shown = CliRunner().invoke(app, [*XOR, "--spec", str(tmp_path / "net.toml"), "--out", str(tmp_path / "out")])
+    assert shown.exit_code == 0, shown.output
+    assert load_config(tmp_path / "out" / "config.toml").method == ne.AsymEP(1.0)
 
 
 def test_inspect_and_plot(finished: tuple[Path, str], tmp_path: Path) -> None:
