@@ -58,13 +58,19 @@ def test_an_error_comes_out_when_the_others_have_ended(threads: int) -> None:
 
 def test_closed_threads_end_and_are_started_again() -> None:
     workers = Workers(2)
-    before = threading.active_count()
     meeting = threading.Barrier(2, timeout=10)
+    seen: list[threading.Thread] = []
+
+    def meet() -> None:
+        seen.append(threading.current_thread())
+        meeting.wait()
+
     for _ in range(2):
-        workers.run([meeting.wait, meeting.wait])
-        assert threading.active_count() > before
+        seen.clear()
+        workers.run([meet, meet])
+        helpers = [thread for thread in seen if thread is not threading.current_thread()]
+        assert helpers
         workers.close()
-        deadline = time.monotonic() + 10
-        while threading.active_count() > before and time.monotonic() < deadline:
-            time.sleep(0.001)
-        assert threading.active_count() == before
+        for thread in helpers:
+            thread.join(10)
+            assert not thread.is_alive()
