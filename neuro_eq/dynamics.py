@@ -119,11 +119,16 @@ class Dynamics:
         total: Array = sum(terms.values())
         return Energy(total=total, terms=terms)
 
-    def energy_gradient(self, u: Activities, a: Activities, theta: Parameters) -> dict[str, Array]:
-        """``∂G/∂θ`` at fixed activities *and* potentials, mean over the batch (so ρ's parameters give ``−∂L/∂θ``)."""
+    def energy_gradient(
+        self, u: Activities, a: Activities, theta: Parameters, apart: Collection[str] = ()
+    ) -> dict[str, Array]:
+        """``∂G/∂θ`` at fixed activities *and* potentials, mean over the batch (so ρ's parameters give ``−∂L/∂θ``).
+
+        ``apart`` from the synapses of these names.
+        """
         gradient: dict[str, Array] = {}
         for synapse in self.spec.synapses:
-            if isinstance(synapse, SymmetricSynapse):
+            if isinstance(synapse, SymmetricSynapse) and synapse.name not in apart:
                 own = synapse.gradient(a, self.own(theta, synapse.name))
                 gradient.update({f"{synapse.name}.{name}": value for name, value in own.items()})
         for p in self.spec.free:

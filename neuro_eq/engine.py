@@ -16,9 +16,10 @@ from functools import partial
 from typing import Any, ClassVar, Protocol, TypeVar, overload, runtime_checkable
 
 import numpy as np
+from array_api_compat import is_array_api_obj
 
 from neuro_eq import arguments
-from neuro_eq.arrays import Activities, Array, Samples, all_finite
+from neuro_eq.arrays import Activities, Array, Samples, all_finite, is_complex
 from neuro_eq.dynamics import Dynamics, Energy
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError, DataError, SpecError, did_you_mean
@@ -263,7 +264,7 @@ class Engine(ABC):
                 raise SpecError("no such parameter" + did_you_mean(name, shapes), name)
             try:
                 array = self.own(value) if adopt else self.asarray(value)
-                if np.iscomplexobj(value):
+                if is_complex(value if is_array_api_obj(value) else np.asarray(value)):
                     raise TypeError
             except (TypeError, ValueError):
                 raise SpecError(f"expected an array of numbers, found {type(value).__name__}", name) from None

@@ -1,25 +1,41 @@
 """The PyTorch engine: the equations of :mod:`neuro_eq.dynamics` on tensors.
 
-The drives are analytic and no tensor here asks for gradients, so no autograd graph is ever built.
+The drives are analytic, so what settles and what learns locally needs no autograd, and none keeps a record of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
-from neuro_eq.arrays import Array
+from neuro_eq.arrays import Activities, Array
+from neuro_eq.backends.torch.devices import device_of
+from neuro_eq.backends.torch.drives import TensorDrives
+from neuro_eq.backends.torch.layout import Layout
+from neuro_eq.backends.torch.learning import contrasts
+from neuro_eq.backends.torch.memory import enough_memory, unrecorded, unrecorded_answer
+from neuro_eq.backends.torch.settling import CompactSettling
 from neuro_eq.engine import Ability, Agreement, Engine, Settling, Task
+from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError
-from neuro_eq.settling import ArraySettling
 from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
 from neuro_eq.spec import Network
 
-CHECK_EVERY = 16
-"""Steps between two questions whether all samples have stopped, on a device that has to be waited for."""
+ON_THE_CPU, ON_A_GPU = 8, 16
+"""Steps between two questions whether samples have stopped; a device of its own has to be waited for."""
+
+
+@dataclass(frozen=True)
+class Still:
+    """The drive by inputs and biases of one batch, with what it was computed from."""
+
+    theta: Mapping[str, Array]
+    inputs: Mapping[str, Array]
+    drive: Activities
 
 
 class TorchEngine(Engine):
@@ -29,13 +45,14 @@ class TorchEngine(Engine):
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"`` …; the CPU by default.
         threads: sets torch's number of CPU threads, which is one for the whole process; left alone by default.
             Networks of a few hundred units are fastest with 1.
+        tf32: whether a GPU may round float32 products to 10 bits, which is faster; set for the whole process.
+
+    The same numbers give the same numbers again, on a GPU as well: no operation adds in an order that may change.
     """
 
     name: ClassVar[str] = "torch"
     solvers: ClassVar[tuple[type[Solver], ...]] = (Picard, BlockGaussSeidel, Anderson)
-    lacks: ClassVar[Mapping[Ability, str]] = {
-        Ability.COMPLEX_NUDGE: "its states are real tensors; the reference engine has complex ones"
-    }
+    lacks: ClassVar[Mapping[Ability, str]] = {}
     agreement: ClassVar[Mapping[str, Agreement]] = {
         "float64": Agreement(
             1e-10, 1e-10, 1e-13, "sums are ordered differently: a few hundred terms of 2⁻⁵³ each, over 1 − L"
@@ -46,46 +63,102 @@ class TorchEngine(Engine):
     }
 
     def __init__(
-        self, spec: Network, dtype: str = "float64", seed: int = 0, device: str = "cpu", threads: int | None = None
+        self,
+        spec: Network,
+        dtype: str = "float64",
+        seed: int = 0,
+        device: str = "cpu",
+        threads: int | None = None,
+        tf32: bool = False,
     ) -> None:
-        self.device = _device(device)
+        self.device = device_of(device)
         if threads is not None:
             if type(threads) is not int or threads < 1:
                 raise BackendError(f"threads: expected a whole number of at least 1, found {threads!r}")
             torch.set_num_threads(threads)
+        if self.device.type == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = bool(tf32)
+        self.layout = Layout(spec)
+        self._still: Still | None = None
         super().__init__(spec, dtype, seed)
 
     def asarray(self, values: Any) -> Array:
-        with torch.no_grad():
+        with enough_memory(f"an array of shape {list(np.shape(values))}"):
             if isinstance(values, torch.Tensor):
-                return values.detach().to(self.device, self._torch_dtype).clone()
-            return torch.tensor(np.asarray(values), dtype=self._torch_dtype, device=self.device)
+                return values.detach().to(self.device, self._kind(values.is_complex()), copy=True)
+            array = np.asarray(values)
+            return torch.tensor(array, dtype=self._kind(np.iscomplexobj(array)), device=self.device)
+
+    def own(self, values: Any) -> Array:
+        if isinstance(values, torch.Tensor):
+            return values.detach().to(self.device, self._kind(values.is_complex()))
+        return self.asarray(values)
 
     def to_numpy(self, values: Array) -> np.ndarray:
         if isinstance(values, torch.Tensor):
             return values.detach().cpu().numpy()
         return np.asarray(values)
 
-    @property
-    def _torch_dtype(self) -> torch.dtype:
-        return torch.float64 if self.dtype == "float64" else torch.float32
+    def _kind(self, is_complex: bool) -> torch.dtype:
+        real = torch.float64 if self.dtype == "float64" else torch.float32
+        return real.to_complex() if is_complex else real
 
     def _begin(self, task: Task) -> Settling:
-        check_every = 1 if self.device.type == "cpu" else CHECK_EVERY
-        return ArraySettling(
-            self.dynamics, self._theta, task, self.asarray, self.to_numpy, check_every, quiet=torch.no_grad
-        )
+        batch, phases = next(iter(task.starts[0].values())).shape[0], len(task.betas)
+        with unrecorded(batch, phases):
+            beta = self.asarray(np.repeat(np.asarray(task.betas), batch))
+            theta, still = self._theta, self._still_drive(task)
+            if beta.is_complex():
+                task, theta, still = _complex_task(task), _complex(theta), _complex(still)
+            drives = TensorDrives(self.dynamics, theta, task, beta, still)
+            tol = None if task.tol is None else self.asarray(task.tol)
+            check_every = ON_THE_CPU if self.device.type == "cpu" else ON_A_GPU
+            return CompactSettling(self.layout, drives, task, tol, check_every)
+
+    def _still_drive(self, task: Task) -> Activities:
+        """What inputs and biases drive.
+
+        The nudged phases of a batch follow its free phase with the same data and weights, so the last one is kept.
+        """
+        kept, theta = self._still, self._theta
+        if kept is not None and kept.theta is theta and all(kept.inputs[n] is x for n, x in task.inputs.items()):
+            return kept.drive
+        a = self.dynamics.activities(task.starts[0], task.inputs, theta)
+        self._still = Still(theta, dict(task.inputs), self.dynamics.still_drive(a, theta))
+        return self._still.drive
+
+    def contrast(self, above: Equilibrium, below: Equilibrium, width: float) -> dict[str, Array]:
+        with unrecorded(above.batch, 2):
+            dense = contrasts(self.spec, above.activities, below.activities, width)
+            upper, lower = (
+                self.dynamics.energy_gradient(state.states, state.activities, self._theta, apart=dense.keys())
+                for state in (above, below)
+            )
+            rest = {name: (upper[name] - lower[name]) / width for name in upper}
+        return {**rest, **{f"{name}.weight": weight for name, weight in dense.items()}}
+
+    def energy_gradient(self, state: Equilibrium) -> dict[str, Array]:
+        with unrecorded(state.batch):
+            states, activities, theta = state.states, state.activities, self._theta
+            if any(u.is_complex() for u in states.values()):
+                activities, theta = _complex(activities), _complex(theta)
+            return self.dynamics.energy_gradient(states, activities, theta)
+
+    energy = unrecorded_answer(Engine.energy)
+    output = unrecorded_answer(Engine.output)
+    cost = unrecorded_answer(Engine.cost)
+    cost_slope = unrecorded_answer(Engine.cost_slope)
+    cost_gradient = unrecorded_answer(Engine.cost_gradient)
+    drive_vjp = unrecorded_answer(Engine.drive_vjp)
+    transposed = unrecorded_answer(Engine.transposed)
+    response = unrecorded_answer(Engine.response)
+    slope = unrecorded_answer(Engine.slope)
 
 
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(str(name))
-    except RuntimeError:
-        raise BackendError(f'device: torch knows no device "{name}"; use "cpu" or "cuda"') from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise BackendError('device: torch finds no CUDA GPU here; use "cpu", or install a CUDA build of torch')
-    if device.type not in ("cpu", "cuda"):
-        raise BackendError(f'device: "{name}" has not been tested; use "cpu" or "cuda"')
-    if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
-        raise BackendError(f'device: "{name}" does not exist; there are {torch.cuda.device_count()} GPUs')
-    return device
+def _complex(values: Mapping[str, Array]) -> dict[str, Array]:
+    """Torch multiplies no complex matrix with a real one."""
+    return {name: value.to(value.dtype.to_complex()) for name, value in values.items()}
+
+
+def _complex_task(task: Task) -> Task:
+    return replace(task, inputs=_complex(task.inputs), anchor=None if task.anchor is None else _complex(task.anchor))

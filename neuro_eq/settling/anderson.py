@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 
 from array_api_compat import array_namespace, device
-from jaxtyping import Bool, Inexact
+from jaxtyping import Bool, Inexact, Int
 
 from neuro_eq.arrays import Activities, Array, flat, is_complex
-from neuro_eq.settling.drives import Drives
+from neuro_eq.settling.drives import Drives, take
 from neuro_eq.settling.stepper import Stepper
 from neuro_eq.solvers import Anderson
 
@@ -48,6 +48,11 @@ class AndersonStepper(Stepper):
         usable = xp.all(xp.isfinite(mixed), axis=1, keepdims=True)
         return _parted(xp.where(usable, mixed, image), picard)
 
+    def keep(self, rows: Array) -> None:
+        super().keep(rows)
+        if self.history is not None:
+            self.history.keep(rows)
+
 
 class History:
     """The last ``m`` residuals ``f_i`` and images ``u_i + α f_i`` of every row, in no particular order.
@@ -76,6 +81,11 @@ class History:
         self.known = newest | (self.known & (size <= self.size)[:, None])
         self.size = size
         self.taken += 1
+
+    def keep(self, rows: Int[Array, " rows"]) -> None:
+        """Go on with these rows alone, given by their places."""
+        self.images, self.residuals = take(self.images, rows), take(self.residuals, rows)
+        self.known, self.size = take(self.known, rows), take(self.size, rows)
 
 
 def weights(residuals: Inexact[Array, "rows m units"], known: Bool[Array, "rows m"]) -> Inexact[Array, "rows m"]:

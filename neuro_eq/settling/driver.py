@@ -22,10 +22,10 @@ from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
 
 
 class ArraySettling(Settling):
-    """Masked steps on all phases of all samples at once: the loop of the reference engine (NumPy) and of torch's.
+    """Masked steps on all phases of all samples at once: the loop of the reference engine.
 
     Rows are phase-major: row ``k·batch + i`` is sample ``i`` in phase ``k``.  Every step masks the samples that have
-    stopped; whether all have is asked only every ``check_every`` steps, as that question makes a GPU wait.
+    stopped.
 
     Args:
         asarray: NumPy to the engine's own arrays.
@@ -40,11 +40,10 @@ class ArraySettling(Settling):
         task: Task,
         asarray: Callable[[np.ndarray], Array],
         to_numpy: Callable[[Array], np.ndarray],
-        check_every: int = 1,
         quiet: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self.dynamics, self.task = dynamics, task
-        self.to_numpy, self.check_every, self.quiet = to_numpy, check_every, quiet
+        self.to_numpy, self.quiet = to_numpy, quiet
         self.phases = len(task.betas)
         first = next(iter(task.inputs.values())) if task.inputs else next(iter(task.starts[0].values()))
         self.batch = first.shape[0]
@@ -52,7 +51,7 @@ class ArraySettling(Settling):
         self.u = {name: xp.concat([start[name] for start in task.starts], axis=0) for name in task.starts[0]}
         self.beta = asarray(np.repeat(np.asarray(task.betas), self.batch))
         self.drives = Drives(dynamics, theta, task, self.beta, self.u)
-        self.stepper = _stepper(task.solver, self.drives)
+        self.stepper = stepper_of(task.solver, self.drives)
         # Float64 zeros have to be asked for: on torch the default float is 32 bits wide.
         self.tol = None if task.tol is None else asarray(task.tol)
         self.active = xp.ones_like(self.beta[: self.batch], dtype=xp.bool)
@@ -69,13 +68,13 @@ class ArraySettling(Settling):
     def _advance(self, steps: int) -> bool:
         if self._finished():
             return True
-        for i in range(steps):
+        for _ in range(steps):
             if self.taken >= self.task.max_steps:
                 break
             drive = self._evaluate()
             self._step(drive)
             self.taken += 1
-            if (i + 1) % self.check_every == 0 and self._finished():
+            if self._finished():
                 return True
         if self.taken >= self.task.max_steps:
             self._evaluate()
@@ -135,7 +134,8 @@ class ArraySettling(Settling):
         self.steps = self.steps + xp.astype(self.active, xp.int64)
 
 
-def _stepper(solver: Solver, drives: Drives) -> Stepper:
+def stepper_of(solver: Solver, drives: Drives) -> Stepper:
+    """How this solver moves states under these drives."""
     if isinstance(solver, BlockGaussSeidel):
         return GaussSeidelStepper(drives, solver)
     if isinstance(solver, Anderson):

@@ -24,9 +24,19 @@ class Drives:
         batch: samples in a phase.
         nudged: the population that is nudged, or None.
         target: ``(rows, n_out)``, or None when no phase is nudged.
+
+    ``still`` is that sum for one phase, where somebody has it from another relaxation of the same data.
     """
 
-    def __init__(self, dynamics: Dynamics, theta: Parameters, task: Task, beta: Array, u: Activities) -> None:
+    def __init__(
+        self,
+        dynamics: Dynamics,
+        theta: Parameters,
+        task: Task,
+        beta: Array,
+        u: Activities,
+        still: Activities | None = None,
+    ) -> None:
         self.dynamics, self.theta = dynamics, theta
         self.spec, self.betas = dynamics.spec, task.betas
         self.beta = beta
@@ -41,12 +51,26 @@ class Drives:
         self.anchor: dict[str, Array] | None = None
         if task.anchor is not None:
             self.anchor = {name: self.every_phase(value) for name, value in task.anchor.items()}
-        self.still = dynamics.still_drive(dynamics.activities(u, self.inputs, theta), theta)
+        if still is None:
+            self.still = dynamics.still_drive(dynamics.activities(u, self.inputs, theta), theta)
+        else:
+            self.still = {name: self.every_phase(value) for name, value in still.items()}
 
     def every_phase(self, value: Array) -> Array:
         """One entry per sample as one per row."""
         phases = len(self.betas)
         return array_namespace(value).concat([value] * phases, axis=0) if phases > 1 else value
+
+    def keep(self, rows: Array) -> None:
+        """Go on with these rows alone, given by their places; every phase keeps the same samples."""
+
+        def kept(values: Activities) -> dict[str, Array]:
+            return {name: take(value, rows) for name, value in values.items()}
+
+        self.beta, self.batch = take(self.beta, rows), int(rows.shape[0]) // len(self.betas)
+        self.inputs, self.still = kept(self.inputs), kept(self.still)
+        self.target = None if self.target is None else take(self.target, rows)
+        self.anchor = None if self.anchor is None else kept(self.anchor)
 
     def activities(self, u: Activities) -> dict[str, Array]:
         """``a = ρ(u)`` of the populations in ``u``, and the clamped ones' data."""
@@ -72,6 +96,11 @@ class Drives:
         if self.nudged is not None and self.nudged in drive:
             drive[self.nudged] = drive[self.nudged] + self.dynamics.nudge(a, self.target, self.beta, self.theta)
         return drive
+
+
+def take(value: Array, rows: Array) -> Array:
+    """These rows of an array, given by their places."""
+    return array_namespace(value).take(value, rows, axis=0)
 
 
 def aligned(rows: Array, like: Units) -> Array:

@@ -6,7 +6,7 @@ from array_api_compat import array_namespace
 
 from neuro_eq.arrays import Activities, Array, Units, is_complex
 from neuro_eq.colouring import colours, exact, feeds_back
-from neuro_eq.settling.drives import Drives, aligned
+from neuro_eq.settling.drives import Drives, aligned, take
 from neuro_eq.settling.stepper import Stepper
 from neuro_eq.solvers import BlockGaussSeidel
 
@@ -49,6 +49,13 @@ class GaussSeidelStepper(Stepper):
         self.activities = a
         self.bare = {name: bare[name] for name in self.lasting}
         return {name: moved[name] for name in u}
+
+    def keep(self, rows: Array) -> None:
+        super().keep(rows)
+        if self.activities is not None:
+            self.activities = {name: take(a, rows) for name, a in self.activities.items()}
+        self.bare = {name: take(value, rows) for name, value in self.bare.items()}
+        self.solved = None if self.solved is None else take(self.solved, rows)
 
     def _solve(self, name: str, u: Units, a: Activities, bare: Units) -> Units:
         """One population's new potentials, given its drive without the nudge."""

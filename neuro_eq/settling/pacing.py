@@ -12,6 +12,7 @@ from collections import deque
 
 from neuro_eq.arrays import Activities, Array, Parameters
 from neuro_eq.dynamics import Dynamics
+from neuro_eq.settling.drives import take
 from neuro_eq.synapses import History, StepGate
 
 
@@ -37,3 +38,7 @@ class Pacing:
         for gate in self.gates:
             change[gate.target] = gate.rate(a, self.dynamics.own(self.theta, gate.name)) * change[gate.target]
         return change
+
+    def keep(self, rows: Array) -> None:
+        """Go on with these rows alone, given by their places."""
+        self.past = {name: deque([take(a, rows) for a in past], maxlen=past.maxlen) for name, past in self.past.items()}

@@ -27,3 +27,9 @@ class PicardStepper(Stepper):
         self.pacing = self.pacing or Pacing(self.drives.dynamics, self.drives.theta, self.a)
         change = self.pacing.change(u, self.a, drive)
         return {name: u[name] + self.alpha * change[name] for name in u}
+
+    def keep(self, rows: Array) -> None:
+        super().keep(rows)
+        self.a = {}
+        if self.pacing is not None:
+            self.pacing.keep(rows)

@@ -25,6 +25,10 @@ class Stepper(ABC):
         a = self.drives.activities(u)
         return self.drives.with_nudge(a, self.drives.bare(a))
 
+    def keep(self, rows: Array) -> None:
+        """Go on with these rows alone, given by their places."""
+        self.drives.keep(rows)
+
     @abstractmethod
     def step(self, u: Activities, drive: Activities) -> dict[str, Array]:
         """The potentials after one step from ``u``, where the drive is ``drive``."""

@@ -1,0 +1,89 @@
+"""The equations of :mod:`neuro_eq.dynamics` for one relaxation on tensors, with dense products as torch has them.
+
+A network's parameters are looked up once and not in every step, and a product with a weight matrix adds to the drive
+as it goes.  All else is the synapses' own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from jaxtyping import Inexact
+from torch import Tensor
+
+from neuro_eq.arrays import Activities, Parameters
+from neuro_eq.costs import SquaredError
+from neuro_eq.dynamics import Dynamics
+from neuro_eq.engine import Task
+from neuro_eq.settling.drives import Drives
+from neuro_eq.synapses import Dense, DirectedDense, StepGate, Synapse
+
+Matrix = Inexact[Tensor, "pre post"]
+
+
+class TensorDrives(Drives):
+    """The drive of one task's populations at any activities.
+
+    Args:
+        still: what inputs and biases drive, of one phase.
+    """
+
+    def __init__(self, dynamics: Dynamics, theta: Parameters, task: Task, beta: Tensor, still: Activities) -> None:
+        super().__init__(dynamics, theta, task, beta, {}, still)
+        self.populations = [(p.name, p.activation, dynamics.own(theta, p.name)) for p in self.spec.free]
+        self.products: list[tuple[str, str, Matrix]] = []
+        self.others: list[tuple[Synapse, Parameters]] = []
+        for synapse in dynamics.moving:
+            own = dynamics.own(theta, synapse.name)
+            # A subclass may drive otherwise.
+            if type(synapse) is Dense or type(synapse) is DirectedDense:
+                self.products.append((synapse.target, synapse.source, own["weight"].T))
+                if type(synapse) is Dense and not synapse.on_itself:
+                    self.products.append((synapse.source, synapse.target, own["weight"]))
+            else:
+                self.others.append((synapse, own))
+        reading = [*dynamics.moving, *(s for s in dynamics.still if isinstance(s, StepGate))]
+        read = {name for synapse in reading for name in synapse.populations}
+        self.inputs = {name: value for name, value in self.inputs.items() if name in read}
+        self.squared = isinstance(self.spec.cost, SquaredError)
+
+    def activities(self, u: Activities) -> dict[str, Tensor]:
+        """``a = ρ(u)`` of the populations in ``u``, and of the data what is read while they move."""
+        free = {name: rho.activity(u[name], own) for name, rho, own in self.populations if name in u}
+        return {**self.inputs, **free}
+
+    def bare(self, a: Activities, onto: Collection[str] | None = None) -> dict[str, Tensor]:
+        """The drive without the nudge; ``onto`` some of the free populations."""
+        felt = self.still.keys() if onto is None else onto
+        drive = {name: value for name, value in self.still.items() if name in felt}
+        for target, source, matrix in self.products:
+            if target in drive:
+                drive[target] = _add_product(drive[target], a[source], matrix)
+        for synapse, own in self.others:
+            if not drive.keys().isdisjoint(synapse.driven):
+                for name, value in synapse.drive(a, own, drive.keys()).items():
+                    drive[name] = drive[name] + value
+        if self.anchor is not None:
+            for name, value in self.dynamics.asymmetry(self.anchor, a, self.theta, drive.keys()).items():
+                drive[name] = drive[name] + value
+        return drive
+
+    def with_nudge(self, a: Activities, bare: Activities) -> dict[str, Tensor]:
+        """The drive: ``bare`` and, on the nudged population, ``−β ∂C/∂a``."""
+        name = self.nudged
+        if not self.squared or name is None or self.target is None or name not in bare:
+            return super().with_nudge(a, bare)
+        towards, o = bare[name], a[name]
+        missing = self.target.view_as(o) - o
+        beta = self.beta.view((-1,) + (1,) * (o.ndim - 1))
+        return {**bare, name: torch.addcmul(towards, beta, missing)}
+
+
+def _add_product(
+    drive: Inexact[Tensor, "rows *target"], a: Inexact[Tensor, "rows *source"], matrix: Matrix
+) -> Inexact[Tensor, "rows *target"]:
+    """``drive + a W``, populations of more than one axis as one long row."""
+    if drive.ndim == a.ndim == 2:
+        return torch.addmm(drive, a, matrix)
+    return torch.addmm(drive.flatten(1), a.flatten(1), matrix).view(drive.shape)
