@@ -20,12 +20,17 @@ from .errors import FileError as FileError
 from .errors import NeuroEqError as NeuroEqError
 from .errors import SpecError as SpecError
 from .errors import TrainingError as TrainingError
+from .methods import BPTT as BPTT
+from .methods import JFB as JFB
 from .methods import AsymEP as AsymEP
+from .methods import CheckpointedBPTT as CheckpointedBPTT
+from .methods import ContinualEP as ContinualEP
 from .methods import DyadicEP as DyadicEP
 from .methods import EqProp as EqProp
 from .methods import Evidence as Evidence
 from .methods import HolomorphicEP as HolomorphicEP
 from .methods import ImplicitDifferentiation as ImplicitDifferentiation
+from .methods import Phantom as Phantom
 from .methods import VectorField as VectorField
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam

@@ -37,6 +37,7 @@ class Ability(Enum):
     ASYMMETRY = "add the asymmetric correction (Dᵀ − D)(a − a*)"
     LINEAR_RESPONSE = "apply the linear response Dᵀ and ρ' at a fixed point"
     COMPLEX_NUDGE = "settle under a complex nudge"
+    AUTOGRAD = "differentiate through the steps of a relaxation"
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,10 @@ class Engine(ABC):
     name: ClassVar[str]
     dtypes: ClassVar[tuple[str, ...]] = ("float64", "float32")
     solvers: ClassVar[tuple[type[Solver], ...]] = (Picard,)
-    lacks: ClassVar[Mapping[Ability, str]] = {Ability.COMPLEX_NUDGE: "its states are real numbers"}
+    lacks: ClassVar[Mapping[Ability, str]] = {
+        Ability.COMPLEX_NUDGE: "its states are real numbers",
+        Ability.AUTOGRAD: "its arrays record no operations; the torch engine's do",
+    }
     """Abilities that the engine does not have, each with the reason: the ledger."""
     synapse_kinds: ClassVar[tuple[str, ...] | None] = None
     """Kinds of synapse that it can run; None when it runs any that is written on the array API."""
@@ -436,6 +440,21 @@ class Engine(ABC):
     def slope(self, state: Equilibrium, v: Activities) -> dict[str, Array]:
         """``ρ'(u) v`` at a state."""
         return self.dynamics.slope(state.states, v, self._theta)
+
+    def unrolled_gradient(
+        self, x: Any, y: Any, solver: Picard, steps: int, kept_every: int = 1
+    ) -> tuple[dict[str, Array], Activities]:
+        """The batch mean of ``dC/dθ`` after ``steps`` free steps from zero, by the chain rule through all of them.
+
+        Args:
+            solver: the steps.
+            kept_every: keep only every so-manieth state, and take the steps between again on the way back.
+
+        Returns:
+            The gradient by every parameter, and the potentials after the steps.
+        """
+        self.refuse_what_it_cannot_do(Ability.AUTOGRAD, by="unrolled_gradient")
+        raise BackendError(f'backend "{self.name}" says that it can {Ability.AUTOGRAD.value}, but does not')
 
     def rms(self, x: Activities) -> np.ndarray:
         """RMS over each sample's free units, the measure of residuals and nudges; ``(batch,)`` float64.

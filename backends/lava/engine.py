@@ -33,6 +33,7 @@ class LavaEngine(Engine):
     lacks: ClassVar[Mapping[Ability, str]] = {
         Ability.COMPLEX_NUDGE: "a chip's states are real numbers",
         Ability.LINEAR_RESPONSE: "a chip can settle, but it cannot be asked for Dᵀ and ρ'; use EqProp or AsymEP",
+        Ability.AUTOGRAD: "a chip keeps no record of its steps; use EqProp or AsymEP",
     }
     synapse_kinds: ClassVar[tuple[str, ...] | None] = ("dense", "directed_dense", "bias")
     activation_kinds: ClassVar[tuple[str, ...] | None] = (

@@ -19,7 +19,9 @@ class ReferenceEngine(Engine):
     name: ClassVar[str] = "reference"
     dtypes: ClassVar[tuple[str, ...]] = ("float64",)
     solvers: ClassVar[tuple[type[Solver], ...]] = (Picard, BlockGaussSeidel, Anderson)
-    lacks: ClassVar[Mapping[Ability, str]] = {}
+    lacks: ClassVar[Mapping[Ability, str]] = {
+        Ability.AUTOGRAD: "NumPy records no operations; the torch engine does, and equals it"
+    }
     agreement: ClassVar[Mapping[str, Agreement]] = {
         "float64": Agreement(0.0, 0.0, 0.0, "it is the oracle"),
     }

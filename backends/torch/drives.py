@@ -20,6 +20,8 @@ from neuro_eq.settling.drives import Drives
 from neuro_eq.synapses import Dense, DirectedDense, StepGate, Synapse
 
 Matrix = Inexact[Tensor, "pre post"]
+Source = Inexact[Tensor, "rows *source"]
+Target = Inexact[Tensor, "rows *target"]
 
 
 class TensorDrives(Drives):
@@ -80,9 +82,7 @@ class TensorDrives(Drives):
         return {**bare, name: torch.addcmul(towards, beta, missing)}
 
 
-def _add_product(
-    drive: Inexact[Tensor, "rows *target"], a: Inexact[Tensor, "rows *source"], matrix: Matrix
-) -> Inexact[Tensor, "rows *target"]:
+def _add_product(drive: Target, a: Source, matrix: Matrix) -> Target:
     """``drive + a W``, populations of more than one axis as one long row."""
     if drive.ndim == a.ndim == 2:
         return torch.addmm(drive, a, matrix)

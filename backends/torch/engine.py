@@ -19,6 +19,7 @@ from neuro_eq.backends.torch.layout import Layout
 from neuro_eq.backends.torch.learning import contrasts
 from neuro_eq.backends.torch.memory import enough_memory, unrecorded, unrecorded_answer
 from neuro_eq.backends.torch.settling import CompactSettling
+from neuro_eq.backends.torch.unrolled import unrolled_gradient
 from neuro_eq.engine import Ability, Agreement, Engine, Settling, Task
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError
@@ -143,6 +144,12 @@ class TorchEngine(Engine):
             if any(u.is_complex() for u in states.values()):
                 activities, theta = _complex(activities), _complex(theta)
             return self.dynamics.energy_gradient(states, activities, theta)
+
+    def unrolled_gradient(
+        self, x: Any, y: Any, solver: Picard, steps: int, kept_every: int = 1
+    ) -> tuple[dict[str, Array], Activities]:
+        task = self._task(x, None, (0.0,), None, solver, None, steps, None)
+        return unrolled_gradient(self, task, self.target(y, self.batch(x)), steps, kept_every)
 
     energy = unrecorded_answer(Engine.energy)
     output = unrecorded_answer(Engine.output)

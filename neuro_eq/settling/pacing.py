@@ -9,6 +9,7 @@ term vanishes and g plays no part, so this changes the way and not where it ends
 from __future__ import annotations
 
 from collections import deque
+from copy import copy
 
 from neuro_eq.arrays import Activities, Array, Parameters
 from neuro_eq.dynamics import Dynamics
@@ -38,6 +39,12 @@ class Pacing:
         for gate in self.gates:
             change[gate.target] = gate.rate(a, self.dynamics.own(self.theta, gate.name)) * change[gate.target]
         return change
+
+    def copy(self) -> Pacing:
+        """The same buffers, to go on from twice."""
+        other = copy(self)
+        other.past = {name: past.copy() for name, past in self.past.items()}
+        return other
 
     def keep(self, rows: Array) -> None:
         """Go on with these rows alone, given by their places."""

@@ -37,7 +37,10 @@ METHODS = {
     "VectorField": ne.VectorField(BETA),
     "DyadicEP": ne.DyadicEP(),
     "HolomorphicEP, 4 points": ne.HolomorphicEP(BETA, 4),
+    "ContinualEP": ne.ContinualEP(BETA),
     "ImplicitDifferentiation": ne.ImplicitDifferentiation(),
+    "JFB": ne.JFB(),
+    "Phantom, 5 steps": ne.Phantom(5, 0.5),
 }
 MEASURED = re.compile(r"(?<=\| )(?:0|\d\.\de[+-]\d+)(?= \|)")
 """A measured cell; declared numbers stand in backticks."""

@@ -1,0 +1,65 @@
+"""The gradient through the steps of a free phase, by autograd: the one place where a graph is built."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from neuro_eq.arrays import Activities
+from neuro_eq.backends.torch.drives import TensorDrives
+from neuro_eq.backends.torch.memory import batch_of, enough_memory
+from neuro_eq.engine import Task
+from neuro_eq.settling.pacing import Pacing
+from neuro_eq.settling.picard import PicardStepper
+from neuro_eq.solvers import Picard
+
+if TYPE_CHECKING:
+    from neuro_eq.backends.torch.engine import TorchEngine
+
+Place: TypeAlias = tuple[dict[str, Tensor], Pacing | None]
+"""Potentials, and the histories that the next step looks back to."""
+
+
+def unrolled_gradient(
+    engine: TorchEngine, task: Task, target: Tensor, steps: int, kept_every: int
+) -> tuple[dict[str, Tensor], Activities]:
+    """The batch mean of ``dC/dθ`` after so many steps of the task, and the potentials there.
+
+    Args:
+        kept_every: with 1 autograd keeps what each step computes; with more only every so-manieth state is kept, and
+            the steps between two of them are taken again on the way back.
+    """
+    samples = target.shape[0]
+    instead = "fewer steps or CheckpointedBPTT" if kept_every == 1 else "fewer steps"
+    assert isinstance(task.solver, Picard), "methods refuse other solvers earlier"
+    dynamics, alpha = engine.dynamics, task.solver
+    with enough_memory(batch_of(samples), instead), torch.enable_grad():
+        leaves = {name: value.detach().requires_grad_() for name, value in engine.parameters.items()}
+        # Where parameters are tied (W = Wᵀ) the gradient is that along admissible changes.
+        theta = engine.spec.project(leaves)
+        start = dict(task.starts[0])
+        still = dynamics.still_drive(dynamics.activities(start, task.inputs, theta), theta)
+        drives = TensorDrives(dynamics, theta, task, torch.zeros_like(target[:, 0]), still)
+
+        def walk(u: dict[str, Tensor], pacing: Pacing | None, count: int) -> Place:
+            stepper = PicardStepper(drives, alpha)
+            # A copy, as the same steps may have to be taken again.
+            stepper.pacing = None if pacing is None else pacing.copy()
+            for _ in range(count):
+                u = stepper.step(u, stepper.drive(u))
+            return u, stepper.pacing
+
+        place: Place = (start, None)
+        for first in range(0, steps, kept_every) if kept_every > 1 else ():
+            count = min(kept_every, steps - first)
+            place = checkpoint(walk, *place, count, use_reentrant=False, preserve_rng_state=True)
+        if kept_every == 1:
+            place = walk(*place, steps)
+        u, _ = place
+        a = dynamics.activities(u, task.inputs, theta)
+        cost = dynamics.cost(a, target, theta).mean()
+        found = torch.autograd.grad(cost, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(leaves, found, strict=True)), {name: value.detach() for name, value in u.items()}
