@@ -6,7 +6,8 @@ as it goes.  All else is the synapses' own code.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from copy import copy
 
 import torch
 from jaxtyping import Inexact
@@ -33,6 +34,15 @@ class TensorDrives(Drives):
 
     def __init__(self, dynamics: Dynamics, theta: Parameters, task: Task, beta: Tensor, still: Activities) -> None:
         super().__init__(dynamics, theta, task, beta, {}, still)
+        reading = [*dynamics.moving, *(s for s in dynamics.still if isinstance(s, StepGate))]
+        read = {name for synapse in reading for name in synapse.populations}
+        self.inputs = {name: value for name, value in self.inputs.items() if name in read}
+        self.squared = isinstance(self.spec.cost, SquaredError)
+        self._look_up()
+
+    def _look_up(self) -> None:
+        """Each synapse's and each activation's own parameters."""
+        dynamics, theta = self.dynamics, self.theta
         self.populations = [(p.name, p.activation, dynamics.own(theta, p.name)) for p in self.spec.free]
         self.products: list[tuple[str, str, Matrix]] = []
         self.others: list[tuple[Synapse, Parameters]] = []
@@ -45,10 +55,27 @@ class TensorDrives(Drives):
                     self.products.append((synapse.source, synapse.target, own["weight"]))
             else:
                 self.others.append((synapse, own))
-        reading = [*dynamics.moving, *(s for s in dynamics.still if isinstance(s, StepGate))]
-        read = {name for synapse in reading for name in synapse.populations}
-        self.inputs = {name: value for name, value in self.inputs.items() if name in read}
-        self.squared = isinstance(self.spec.cost, SquaredError)
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Everything that the drive depends on beside the potentials, in one order."""
+        target = [] if self.target is None else [self.target]
+        named = (self.theta, self.inputs, self.still, self.anchor or {})
+        return [self.beta, *target, *(value for values in named for value in values.values())]
+
+    def copied(self) -> TensorDrives:
+        """The same drives, of tensors of their own."""
+
+        def clones(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: value.clone() for name, value in values.items()}
+
+        other = copy(self)
+        other.beta = self.beta.clone()
+        other.target = None if self.target is None else self.target.clone()
+        other.theta, other.inputs, other.still = clones(self.theta), clones(self.inputs), clones(self.still)
+        other.anchor = None if self.anchor is None else clones(self.anchor)
+        other._look_up()
+        return other
 
     def activities(self, u: Activities) -> dict[str, Tensor]:
         """``a = ρ(u)`` of the populations in ``u``, and of the data what is read while they move."""

@@ -18,6 +18,7 @@ from neuro_eq.backends.torch.drives import TensorDrives
 from neuro_eq.backends.torch.layout import Layout
 from neuro_eq.backends.torch.learning import contrasts
 from neuro_eq.backends.torch.memory import enough_memory, unrecorded, unrecorded_answer
+from neuro_eq.backends.torch.recordings import Recordings
 from neuro_eq.backends.torch.settling import CompactSettling
 from neuro_eq.backends.torch.unrolled import unrolled_gradient
 from neuro_eq.engine import Ability, Agreement, Engine, Settling, Task
@@ -81,6 +82,7 @@ class TorchEngine(Engine):
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = bool(tf32)
         self.layout = Layout(spec)
         self._still: Still | None = None
+        self.recordings = Recordings() if self.device.type == "cuda" else None
         super().__init__(spec, dtype, seed)
 
     def asarray(self, values: Any) -> Array:
@@ -114,7 +116,7 @@ class TorchEngine(Engine):
             drives = TensorDrives(self.dynamics, theta, task, beta, still)
             tol = None if task.tol is None else self.asarray(task.tol)
             check_every = ON_THE_CPU if self.device.type == "cpu" else ON_A_GPU
-            return CompactSettling(self.layout, drives, task, tol, check_every)
+            return CompactSettling(self.layout, drives, task, tol, check_every, self.recordings)
 
     def _still_drive(self, task: Task) -> Activities:
         """What inputs and biases drive.

@@ -18,6 +18,7 @@ from neuro_eq.backends.torch.chunks import Chunk, Moving
 from neuro_eq.backends.torch.drives import TensorDrives
 from neuro_eq.backends.torch.layout import Layout, States
 from neuro_eq.backends.torch.memory import unrecorded
+from neuro_eq.backends.torch.recordings import Recordings
 from neuro_eq.engine import Settling, Snapshot, Task
 from neuro_eq.equilibrium import Status
 from neuro_eq.settling.driver import stepper_of
@@ -37,10 +38,19 @@ class CompactSettling(Settling):
 
     Args:
         check_every: steps between two questions whether samples have stopped.
+        recordings: of whole chunks, where there is a GPU.  The batch then has a few sizes only.
     """
 
-    def __init__(self, layout: Layout, drives: TensorDrives, task: Task, tol: Tensor | None, check_every: int) -> None:
-        self.layout, self.task, self.check_every = layout, task, check_every
+    def __init__(
+        self,
+        layout: Layout,
+        drives: TensorDrives,
+        task: Task,
+        tol: Tensor | None,
+        check_every: int,
+        recordings: Recordings | None = None,
+    ) -> None:
+        self.layout, self.task, self.check_every, self.recordings = layout, task, check_every, recordings
         self.phases, self.batch = len(task.betas), drives.batch
         self.norm = math.sqrt(drives.spec.free_units)
         self.tol = None if tol is None else tol * self.norm
@@ -67,7 +77,7 @@ class CompactSettling(Settling):
         end = min(self.taken + steps, self.task.max_steps)
         while self.taken < end and not self.ended:
             count = min(self.check_every, end - self.taken)
-            self.moving = self.chunk(self.moving, count)
+            self.moving = self._run(count)
             self.taken += count
             if self.limit is None:
                 self.limit = self.chunk.limit
@@ -92,6 +102,13 @@ class CompactSettling(Settling):
             status=self._status(norms, found.active.cpu().numpy()),
         )
 
+    def _run(self, count: int) -> Moving:
+        # The first chunk sets the limits; a solver's or a history's memory has no fixed place in memory.
+        whole = count == self.check_every and self.limit is not None and self.chunk.plain is not None
+        if self.recordings is not None and whole:
+            return self.recordings.run(self.chunk, self.moving, count)
+        return self.chunk(self.moving, count)
+
     def _look(self) -> None:
         """Whether anybody still moves, and whether it is worth to go on without those who do not."""
         active = self.moving.active
@@ -99,18 +116,28 @@ class CompactSettling(Settling):
         if left == 0:
             self.ended = True
             return
-        gone = active.shape[0] - left
-        if gone * self.phases >= GRAIN and gone >= WORTH * active.shape[0]:
-            self._compact()
+        present = active.shape[0]
+        size = left if self.recordings is None else self._recorded_size(left)
+        gone = present - size
+        if gone * self.phases >= GRAIN and gone >= WORTH * present:
+            self._compact(size)
 
-    def _compact(self) -> None:
+    def _recorded_size(self, left: int) -> int:
+        """The batch halved as often as there is room for those who are left."""
+        size = self.batch
+        while (size + 1) // 2 >= left and size > 1:
+            size = (size + 1) // 2
+        return size
+
+    def _compact(self, size: int) -> None:
+        """Go on with so many: those who move, and as many of the others as there is room for."""
         moving = self.moving
         if self.whole is None:
             # A copy: somebody may have been shown where the samples are now.
             self.whole = Moving(*(value.clone() for value in moving.tensors))
         else:
             self._bring_home(self.whole)
-        samples = moving.active.nonzero().squeeze(1)
+        samples = torch.argsort((~moving.active).to(torch.int8), stable=True)[:size]
         present = moving.active.shape[0]
         rows = torch.cat([samples + k * present for k in range(self.phases)])
         self.place = samples if self.place is None else self.place[samples]

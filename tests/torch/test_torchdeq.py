@@ -92,10 +92,8 @@ def test_fixed_points(get_deq, case, solver):
     theirs = Theirs(net, data)
     z = settled(get_deq, theirs, solver, ift=True).detach()
     free = net.relax(data.x, solver=FREE.solver, tol=FREE.tol, max_steps=FREE.max_steps)
-    # Their Anderson has a ridge of 1e-4 beside residuals that become smaller than it, and stalls before.
-    within = WITHIN if solver == "fixed_point_iter" else 1e-6
     for name, value in theirs.activities(z).items():
-        np.testing.assert_allclose(net.to_numpy(free.activities[name]), value.numpy(), rtol=0, atol=within)
+        np.testing.assert_allclose(net.to_numpy(free.activities[name]), value.numpy(), rtol=0, atol=WITHIN)
 
 
 @pytest.mark.parametrize("method", [ne.ImplicitDifferentiation(), ne.DyadicEP()], ids=["implicit", "dyadic"])
