@@ -116,8 +116,8 @@ class ReLU(Activation):
         return 0.5 * sum_units(a * a)
 
     def activity(self, u: Units, theta: Parameters) -> Units:
-        xp = array_namespace(u)
-        return xp.where(u > 0, u, xp.zeros_like(u))
+        # A choice by the sign of each unit takes thirty times as long on some libraries.
+        return array_namespace(u).clip(u, 0.0, None)
 
     def slope(self, u: Units, v: Units, theta: Parameters) -> Units:
         xp = array_namespace(u)

@@ -1,7 +1,6 @@
 """Masked steps: what happens to a batch between two questions whether samples have stopped.
 
-A chunk is a function of tensors alone.  It asks for no number, so nothing waits for a GPU, and a CUDA graph can hold
-it.
+A chunk is a function of tensors alone.  On a GPU it asks for no number, so nothing waits, and a CUDA graph can hold it.
 """
 
 from __future__ import annotations
@@ -56,6 +55,7 @@ class Chunk:
     ) -> None:
         self.layout, self.drives, self.stepper, self.plain = layout, drives, stepper, plain
         self.phases = len(drives.betas)
+        self.may_ask = drives.beta.device.type == "cpu"
         self.tol = tol
         self.limit: Samples | None = None
 
@@ -87,7 +87,10 @@ class Chunk:
             stepped = torch.add(u, change, alpha=self.plain)
         else:
             stepped = self.layout.join(self.stepper.step(self.layout.part(u), drive))
-        return Moving(self._where(active, stepped, u), active, moving.steps, residual)
+        # Where nobody has to be waited for, it is worth to know that all go on.
+        if not (self.may_ask and bool(active.all())):
+            stepped = self._where(active, stepped, u)
+        return Moving(stepped, active, moving.steps, residual)
 
     def _drive(self, u: States) -> dict[str, Tensor]:
         return self.stepper.drive(self.layout.part(u))
