@@ -16,7 +16,7 @@ from array_api_compat import array_namespace
 from jaxtyping import Inexact
 from pydantic import Field
 
-from neuro_eq.arrays import Array, Parameters, Samples, Shape, Units, is_complex, sum_units
+from neuro_eq.arrays import Array, Parameters, Samples, Shape, Units, real_part, sum_units
 from neuro_eq.frozen import Frozen
 
 Rows: TypeAlias = Inexact[Array, "batch *rows 1"]
@@ -31,7 +31,7 @@ class Activation(Frozen):
     ``slope_bound`` is ``sup ‖ρ'(u)‖₂`` over potentials and parameters; :meth:`slope_sup` knows the parameters.
     ``analytic`` says whether ρ continues to complex arguments, which the holomorphic gradient needs.
     ``elementwise`` says whether ρ acts on each unit by itself, ``piecewise_linear`` whether :meth:`under_nudge` has a
-    closed form.
+    closed form.  ``within_one`` says whether every activity lies between −1 and 1.
     """
 
     kind: str
@@ -39,6 +39,7 @@ class Activation(Frozen):
     elementwise: ClassVar[bool] = True
     piecewise_linear: ClassVar[bool] = False
     slope_bound: ClassVar[float] = 1.0
+    within_one: ClassVar[bool] = False
 
     def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
         """Name and shape of each parameter of ρ for a population of this shape."""
@@ -55,6 +56,10 @@ class Activation(Frozen):
     def slope_sup(self, theta: Parameters) -> float:
         """``sup ‖ρ'(u)‖₂`` over the potentials, with these parameters."""
         return self.slope_bound
+
+    def row_sup(self, theta: Parameters, shape: Shape) -> float:
+        """``sup ‖a‖₂`` of one row of the last axis, with these parameters; infinite where activities have no bound."""
+        return math.sqrt(shape[-1]) if self.within_one else math.inf
 
     @abstractmethod
     def lagrangian(self, u: Units, theta: Parameters) -> Samples:
@@ -134,6 +139,7 @@ class HardSigmoid(Activation):
     kind: Literal["hard_sigmoid"] = "hard_sigmoid"
     analytic: ClassVar[bool] = False
     piecewise_linear: ClassVar[bool] = True
+    within_one: ClassVar[bool] = True
 
     def lagrangian(self, u: Units, theta: Parameters) -> Samples:
         xp = array_namespace(u)
@@ -160,6 +166,7 @@ class Sigmoid(Activation):
 
     kind: Literal["sigmoid"] = "sigmoid"
     slope_bound: ClassVar[float] = 0.25
+    within_one: ClassVar[bool] = True
 
     def lagrangian(self, u: Units, theta: Parameters) -> Samples:
         xp = array_namespace(u)
@@ -177,6 +184,7 @@ class Tanh(Activation):
     """``L = log cosh u`` (computed as ``|u| + log1p(e^{−2|u|}) − ln 2``), ``ρ(u) = tanh u``."""
 
     kind: Literal["tanh"] = "tanh"
+    within_one: ClassVar[bool] = True
 
     def lagrangian(self, u: Units, theta: Parameters) -> Samples:
         xp = array_namespace(u)
@@ -197,6 +205,9 @@ class Softmax(Activation):
     kind: Literal["softmax"] = "softmax"
     elementwise: ClassVar[bool] = False
     slope_bound: ClassVar[float] = 0.5
+
+    def row_sup(self, theta: Parameters, shape: Shape) -> float:
+        return 1.0
 
     def lagrangian(self, u: Units, theta: Parameters) -> Samples:
         return sum_units(logsumexp(u))
@@ -243,35 +254,45 @@ class LayerNorm(Activation):
     def slope_sup(self, theta: Parameters) -> float:
         return float(theta["gamma"]) / math.sqrt(self.epsilon)
 
+    def row_sup(self, theta: Parameters, shape: Shape) -> float:
+        """``γ√D + ‖δ‖``, as ``‖z‖² < D``."""
+        delta = theta["delta"]
+        offset = math.sqrt(float(array_namespace(delta).sum(delta * delta)))
+        return float(theta["gamma"]) * math.sqrt(shape[-1]) + offset
+
     def lagrangian(self, u: Units, theta: Parameters) -> Samples:
-        _, sigma = self._normal(u)
+        _, sigma = self.normal(u)
         return sum_units(u.shape[-1] * theta["gamma"] * sigma) + sum_units(theta["delta"] * u)
 
     def activity(self, u: Units, theta: Parameters) -> Units:
-        z, _ = self._normal(u)
+        z, _ = self.normal(u)
         return theta["gamma"] * z + theta["delta"]
 
     def slope(self, u: Units, v: Units, theta: Parameters) -> Units:
-        xp = array_namespace(u)
-        z, sigma = self._normal(u)
-        away = v - xp.mean(v, axis=-1, keepdims=True) - z * xp.mean(z * v, axis=-1, keepdims=True)
-        return theta["gamma"] / sigma * away
+        z, sigma = self.normal(u)
+        return theta["gamma"] / sigma * tangent_of_normal(z, v)
 
     def lagrangian_gradient(self, u: Units, theta: Parameters) -> dict[str, Array]:
         xp = array_namespace(u)
-        _, sigma = self._normal(u)
+        _, sigma = self.normal(u)
         return {"gamma": u.shape[-1] * xp.sum(sigma) / u.shape[0], "delta": _rows(u)}
 
     def activity_vjp(self, u: Units, mu: Units, theta: Parameters) -> dict[str, Array]:
-        z, _ = self._normal(u)
+        z, _ = self.normal(u)
         return {"gamma": array_namespace(u).sum(mu * z) / u.shape[0], "delta": _rows(mu)}
 
-    def _normal(self, u: Units) -> tuple[Units, Rows]:
+    def normal(self, u: Units) -> tuple[Units, Rows]:
         """``z`` and ``σ``, the latter with a last axis of length one; no conjugation, so both stay holomorphic."""
         xp = array_namespace(u)
         centered = u - xp.mean(u, axis=-1, keepdims=True)
         sigma = xp.sqrt(xp.mean(centered * centered, axis=-1, keepdims=True) + self.epsilon)
         return centered / sigma, sigma
+
+
+def tangent_of_normal(z: Units, v: Units) -> Units:
+    """``(1 − 11ᵀ/D − z zᵀ/D) v`` along the last axis: σ times the derivative of :meth:`LayerNorm.normal` along v."""
+    xp = array_namespace(v)
+    return v - xp.mean(v, axis=-1, keepdims=True) - z * xp.mean(z * v, axis=-1, keepdims=True)
 
 
 def _rows(x: Units) -> Array:
@@ -309,8 +330,7 @@ def log_softmax(u: Units) -> Units:
 
 
 def _largest_real_part(u: Units) -> Rows:
-    xp = array_namespace(u)
-    return xp.max(xp.real(u) if is_complex(u) else u, axis=-1, keepdims=True)
+    return array_namespace(u).max(real_part(u), axis=-1, keepdims=True)
 
 
 ACTIVATIONS: dict[str, type[Activation]] = {

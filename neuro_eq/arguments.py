@@ -19,24 +19,35 @@ ToNumpy = Callable[[Any], np.ndarray]
 
 
 def clamped_data(spec: Network, x: Any, to_numpy: ToNumpy) -> dict[str, np.ndarray]:
-    """Data of the clamped populations, each ``(batch, *shape)``."""
-    clamped = spec.clamped
+    """Data of the clamped populations, each ``(batch, *shape)``; what is drawn and not given has its mean."""
+    given = spec.given
     if isinstance(x, Mapping):
-        names = [p.name for p in clamped]
+        names = [p.name for p in spec.clamped]
         unknown = [name for name in x if name not in names]
         if unknown:
             raise DataError(f'x["{unknown[0]}"]: no clamped population' + did_you_mean(str(unknown[0]), names))
-        missing = [name for name in names if name not in x]
+        missing = [p.name for p in given if p.name not in x]
         if missing:
             raise DataError(f'x: no data for the clamped population "{missing[0]}"')
-        arrays = {p.name: _population_data(x[p.name], p, f'x["{p.name}"]', to_numpy) for p in clamped}
-    elif len(clamped) == 1:
-        arrays = {clamped[0].name: _population_data(x, clamped[0], "x", to_numpy)}
+        arrays = {
+            p.name: _population_data(x[p.name], p, f'x["{p.name}"]', to_numpy) for p in spec.clamped if p.name in x
+        }
+    elif len(given) == 1:
+        arrays = {given[0].name: _population_data(x, given[0], "x", to_numpy)}
     else:
-        raise DataError(f"x: the network has {len(clamped)} clamped populations, so give a mapping from name to array")
+        raise DataError(f"x: the network has {len(given)} clamped populations, so give a mapping from name to array")
     batches = {array.shape[0] for array in arrays.values()}
     if len(batches) > 1:
         raise DataError(f"x: the clamped populations have different numbers of samples, {sorted(batches)}")
+    batch = batches.pop()
+    for p in spec.clamped:
+        if p.name not in arrays and p.drawn is not None:
+            arrays[p.name] = np.full((batch, *p.shape), p.drawn.mean)
+    problems = [synapse.data_problem(arrays) for synapse in spec.synapses]
+    problems += [] if spec.cost is None else [spec.cost.data_problem(arrays)]
+    for problem in problems:
+        if problem is not None:
+            raise DataError(f"x: {problem}")
     return arrays
 
 

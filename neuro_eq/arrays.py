@@ -7,7 +7,7 @@ reference, Numba and Lava engines and a torch tensor on the torch engine.  The f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -29,6 +29,13 @@ Parameters: TypeAlias = Mapping[str, Inexact[Array, "..."]]
 """Parameter name to array."""
 
 Shape: TypeAlias = tuple[int, ...]
+
+
+class Reach(NamedTuple):
+    """How far the activities of a population can go: its rows of the last axis, and the largest norm of one."""
+
+    rows: int
+    norm: float
 
 
 def flat(x: Units) -> Inexact[Array, "batch flat"]:
@@ -53,6 +60,11 @@ def all_finite(x: Inexact[Array, ...]) -> bool:
     # A sum is finite only if all its terms are, and takes a fraction of the time; finite terms may overflow in it.
     with np.errstate(all="ignore"):
         return bool(xp.isfinite(xp.sum(x))) or bool(xp.all(xp.isfinite(x)))
+
+
+def real_part(x: Array) -> Array:
+    """The real part; of an array that is real, itself."""
+    return array_namespace(x).real(x) if is_complex(x) else x
 
 
 def is_complex(x: Array) -> bool:

@@ -20,10 +20,10 @@ from array_api_compat import array_namespace
 from pydantic import Field
 from scipy.optimize import brentq
 
-from neuro_eq.arrays import Array, Parameters
+from neuro_eq.arrays import Array, Parameters, Reach
 from neuro_eq.errors import SpecError
 from neuro_eq.frozen import Frozen
-from neuro_eq.spec import Network
+from neuro_eq.spec import Network, Population
 from neuro_eq.synapses import Synapse
 
 Bounds = dict[tuple[str, str], float]
@@ -94,12 +94,13 @@ class NormBudget(Frozen):
 def _inside(spec: Network, parameters: Parameters) -> dict[Synapse, Bounds]:
     """The synapses between free populations, each with ``{(post, pre): norm}``."""
     free = {p.name for p in spec.free}
+    reach = {p.name: _reach(p, parameters) for p in spec.populations}
     inside: dict[Synapse, Bounds] = {}
     for i, synapse in enumerate(spec.synapses):
         if not (free.intersection(synapse.sources) and free.intersection(synapse.driven)):
             continue
         try:
-            bounds = synapse.response_bound(_own(parameters, synapse.name))
+            bounds = synapse.response_bound_within(_own(parameters, synapse.name), reach)
         except SpecError as error:
             raise error.inside(f"synapses[{i}]") from None
         inner = {pair: norm for pair, norm in bounds.items() if free.issuperset(pair)}
@@ -108,6 +109,14 @@ def _inside(spec: Network, parameters: Parameters) -> dict[Synapse, Bounds]:
         if inner:
             inside[synapse] = inner
     return inside
+
+
+def _reach(population: Population, parameters: Parameters) -> Reach:
+    rows = population.size // population.shape[-1]
+    if population.clamped:
+        largest = math.inf if population.drawn is None else population.drawn.largest
+        return Reach(rows, largest * math.sqrt(population.shape[-1]))
+    return Reach(rows, population.activation.row_sup(_own(parameters, population.name), population.shape))
 
 
 def _value(spec: Network, parameters: Parameters, inside: Mapping[Synapse, Bounds]) -> float:

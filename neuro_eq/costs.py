@@ -15,6 +15,7 @@ from neuro_eq.activations import log_softmax, softmax
 from neuro_eq.arrays import Activities, Array, Parameters, Samples, Shape, flat, sum_units
 from neuro_eq.frozen import Frozen
 from neuro_eq.synapses.dense import outer
+from neuro_eq.synapses.tokens import empty_problem, padding_problem, valid_tokens
 
 
 class Cost(Frozen):
@@ -28,6 +29,23 @@ class Cost(Frozen):
     @abstractmethod
     def default_name(self) -> str:
         """The name under which its parameters appear."""
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """Further populations that it reads as they are given: they must be clamped."""
+        return ()
+
+    def data_fields(self) -> dict[str, str]:
+        """Field name to population name of ``data``."""
+        return {}
+
+    def shape_problem(self, shapes: Mapping[str, Shape]) -> str | None:
+        """One sentence when the shapes of its populations do not fit it."""
+        return None
+
+    def data_problem(self, a: Activities) -> str | None:
+        """One sentence when what the populations of ``data`` are given is not what it is defined for."""
+        return None
 
     def parameter_shapes(self, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
         """Name and shape of each parameter."""
@@ -86,13 +104,12 @@ class SquaredError(Cost):
         return o - array_namespace(o).reshape(y, o.shape)
 
 
-class CrossEntropy(Cost):
-    """``C = −Σ y log softmax(W_out a + b)``: a readout outside the dynamics.
+class Readout(Cost):
+    """``C = −Σ y log softmax(W_out r + b)`` of what it reads of a population, ``r``: outside the dynamics.
 
-    Its own gradient is taken at the free state: ``(softmax(·) − y) ⊗ a*``.
+    Its own gradient is taken at the free state: ``(softmax(·) − y) ⊗ r*``.
     """
 
-    kind: Literal["cross_entropy"] = "cross_entropy"
     classes: int = Field(ge=2)
     gain: float = Field(default=1.0, ge=0.0, le=1e100)
 
@@ -100,8 +117,20 @@ class CrossEntropy(Cost):
     def default_name(self) -> str:
         return "readout"
 
+    @abstractmethod
+    def width(self, shape: Shape) -> int:
+        """Number of values that it reads of a population of this shape."""
+
+    @abstractmethod
+    def read(self, a: Activities) -> Array:
+        """``r``, ``(batch, width)``."""
+
+    @abstractmethod
+    def unread(self, slope: Array, a: Activities) -> Array:
+        """``(∂r/∂a)ᵀ`` of ``slope``, in the population's shape."""
+
     def parameter_shapes(self, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
-        return {"weight": (self.classes, math.prod(shapes[self.population])), "bias": (self.classes,)}
+        return {"weight": (self.classes, self.width(shapes[self.population])), "bias": (self.classes,)}
 
     def initial(self, shapes: Mapping[str, Shape], rng: np.random.Generator) -> dict[str, np.ndarray]:
         post, pre = self.parameter_shapes(shapes)["weight"]
@@ -118,8 +147,8 @@ class CrossEntropy(Cost):
         return "cross-entropy needs labels, or rows that are probabilities and sum to 1"
 
     def logits(self, a: Activities, theta: Parameters) -> Array:
-        """``W_out a + b``, ``(batch, classes)``."""
-        top = flat(a[self.population])
+        """``W_out r + b``, ``(batch, classes)``."""
+        top = self.read(a)
         return top @ array_namespace(top).matrix_transpose(theta["weight"]) + theta["bias"]
 
     def output(self, a: Activities, theta: Parameters) -> Array:
@@ -129,17 +158,91 @@ class CrossEntropy(Cost):
         return -sum_units(y * log_softmax(self.logits(a, theta)))
 
     def activity_gradient(self, a: Activities, y: Array, theta: Parameters) -> Array:
-        top = a[self.population]
         error = self.output(a, theta) - y
-        return array_namespace(top).reshape(error @ theta["weight"], top.shape)
+        return self.unread(error @ theta["weight"], a)
 
     def parameter_gradient(self, a: Activities, y: Array, theta: Parameters) -> dict[str, Array]:
         error = self.output(a, theta) - y
         return {
-            "weight": outer(error, a[self.population]),
+            "weight": outer(error, self.read(a)),
             "bias": array_namespace(error).mean(error, axis=0),
         }
 
 
-COSTS: dict[str, type[Cost]] = {"squared_error": SquaredError, "cross_entropy": CrossEntropy}
+class CrossEntropy(Readout):
+    """``C = −Σ y log softmax(W_out a + b)``: a readout of all units of a population, outside the dynamics.
+
+    Its own gradient is taken at the free state: ``(softmax(·) − y) ⊗ a*``.
+    """
+
+    kind: Literal["cross_entropy"] = "cross_entropy"
+
+    def width(self, shape: Shape) -> int:
+        return math.prod(shape)
+
+    def read(self, a: Activities) -> Array:
+        return flat(a[self.population])
+
+    def unread(self, slope: Array, a: Activities) -> Array:
+        top = a[self.population]
+        return array_namespace(top).reshape(slope, top.shape)
+
+
+class TokenCrossEntropy(Readout):
+    """``C = −Σ y log softmax(W_out ā + b)`` of the mean ``ā`` over a population's tokens ``(tokens, d)``.
+
+    The mean, rather than a token of its own for the class, nudges every token directly, each by its share.
+
+    Args:
+        population: the tokens.
+        classes: number of answers.
+        padding: as of synapses on tokens: a clamped population that says which tokens the mean is over.
+        gain: factor on the Glorot start values of W_out.
+    """
+
+    kind: Literal["token_cross_entropy"] = "token_cross_entropy"
+    padding: str | None = None
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        return () if self.padding is None else (self.padding,)
+
+    def data_fields(self) -> dict[str, str]:
+        return {} if self.padding is None else {"padding": self.padding}
+
+    def shape_problem(self, shapes: Mapping[str, Shape]) -> str | None:
+        shape = shapes[self.population]
+        if len(shape) != 2:
+            return f'"{self.population}" must have the shape (tokens, d), found {list(shape)}'
+        return padding_problem(self.padding, shape[0], shapes)
+
+    def data_problem(self, a: Activities) -> str | None:
+        return empty_problem(self.padding, a)
+
+    def width(self, shape: Shape) -> int:
+        return shape[-1]
+
+    def read(self, a: Activities) -> Array:
+        tokens = a[self.population]
+        return array_namespace(tokens).sum(self._share(a) * tokens, axis=1)
+
+    def unread(self, slope: Array, a: Activities) -> Array:
+        tokens = a[self.population]
+        return array_namespace(tokens).broadcast_to(self._share(a) * slope[:, None, :], tokens.shape)
+
+    def _share(self, a: Activities) -> Array:
+        """What each token counts in the mean, ``(batch or 1, tokens or 1, 1)``."""
+        tokens = a[self.population]
+        xp = array_namespace(tokens)
+        if self.padding is None:
+            return xp.full_like(tokens[:1, :1, :1], 1.0 / tokens.shape[1])
+        valid = valid_tokens(a[self.padding])
+        return (valid / xp.sum(valid, axis=1, keepdims=True))[:, :, None]
+
+
+COSTS: dict[str, type[Cost]] = {
+    "squared_error": SquaredError,
+    "cross_entropy": CrossEntropy,
+    "token_cross_entropy": TokenCrossEntropy,
+}
 """The costs a spec can name."""

@@ -164,6 +164,7 @@ class Engine(ABC):
     synapse_kinds: ClassVar[tuple[str, ...] | None] = None
     """Kinds of synapse that it can run; None when it runs any that is written on the array API."""
     activation_kinds: ClassVar[tuple[str, ...] | None] = None
+    cost_kinds: ClassVar[tuple[str, ...] | None] = None
     agreement: ClassVar[Mapping[str, Agreement]]
     """dtype to how closely the engine equals the float64 oracle."""
 
@@ -195,6 +196,10 @@ class Engine(ABC):
                     f'backend "{cls.name}" cannot run activation "{kind}" of population "{population.name}"; '
                     f"it runs {', '.join(cls.activation_kinds)}"
                 )
+        if spec.cost is not None and cls.cost_kinds is not None and spec.cost.kind not in cls.cost_kinds:
+            raise BackendError(
+                f'backend "{cls.name}" cannot run the cost "{spec.cost.kind}"; it runs {", ".join(cls.cost_kinds)}'
+            )
 
     def refuse_what_it_cannot_do(self, *needs: Ability, by: str) -> None:
         """Raise one sentence when a method named ``by`` needs an ability that this engine lacks."""

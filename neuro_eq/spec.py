@@ -14,6 +14,7 @@ from pydantic import Field, SerializeAsAny, field_serializer, field_validator, m
 from neuro_eq.activations import ACTIVATIONS, Activation, Identity
 from neuro_eq.arrays import Shape
 from neuro_eq.costs import COSTS, Cost
+from neuro_eq.drawn import DRAWS, Draw
 from neuro_eq.errors import SpecError, did_you_mean
 from neuro_eq.frozen import Frozen, parse_kind
 from neuro_eq.synapses import SYNAPSES, SymmetricSynapse, Synapse
@@ -44,6 +45,8 @@ class Population(Frozen):
     shape: tuple[int, ...]
     activation: SerializeAsAny[Activation] = Identity()
     clamped: bool = False
+    drawn: SerializeAsAny[Draw] | None = None
+    """Of a clamped population whose data nobody hands in: the distribution that they are drawn from."""
 
     @field_validator("shape", mode="before")
     @classmethod
@@ -71,8 +74,20 @@ class Population(Frozen):
                 error = SpecError(error.problem)
             raise error.inside("activation") from None
 
-    @field_serializer("activation")
-    def _activation_to_name(self, value: Activation) -> str | dict[str, Any]:
+    @field_validator("drawn", mode="before")
+    @classmethod
+    def _draw_by_name(cls, value: Any) -> Draw | None:
+        if value is None:
+            return None
+        try:
+            return parse_kind(value, DRAWS, Draw, "distribution")
+        except SpecError as error:
+            raise (SpecError(error.problem) if error.place == "kind" else error).inside("drawn") from None
+
+    @field_serializer("activation", "drawn")
+    def _to_name(self, value: Activation | Draw | None) -> str | dict[str, Any] | None:
+        if value is None:
+            return None
         fields = value.model_dump(exclude_none=True)
         return value.kind if set(fields) == {"kind"} else fields
 
@@ -83,6 +98,8 @@ class Population(Frozen):
                 f"a clamped population takes its activity from the data, but found {self.activation.kind!r}",
                 "activation",
             )
+        if self.drawn is not None and not self.clamped:
+            raise SpecError("only data are drawn; clamp the population", "drawn")
         return self
 
     @property
@@ -160,8 +177,9 @@ class Network(Frozen):
         for i, population in enumerate(self.populations):
             if not population.clamped and not any(population.name in synapse.driven for synapse in self.synapses):
                 raise SpecError(f'no synapse drives "{population.name}"; connect it or clamp it', f"populations[{i}]")
-        if not self.clamped:
-            raise SpecError("no population is clamped, so no data can enter; clamp one", "populations")
+        if not self.given:
+            found = "every clamped population is drawn" if self.clamped else "no population is clamped"
+            raise SpecError(f"{found}, so no data can enter; clamp one", "populations")
         if not self.free:
             raise SpecError("every population is clamped; at least one must be free to settle", "populations")
         if self.cost is not None:
@@ -172,6 +190,7 @@ class Network(Frozen):
                     f'"{self.cost.population}" is clamped, so no nudge can move it; name a free population',
                     "cost.population",
                 )
+            self._check_cost(self.cost, known)
         self._check_sizes()
         return self
 
@@ -183,6 +202,15 @@ class Network(Frozen):
             if math.prod(shape) > MOST_NUMBERS:
                 problem = f"its {own} would have {math.prod(shape)} numbers, and at most {MOST_NUMBERS} are possible"
                 raise SpecError(problem, places.get(owner, "cost"))
+
+    def _check_cost(self, cost: Cost, known: list[str]) -> None:
+        for field, population in cost.data_fields().items():
+            if population not in known:
+                raise _unknown_population(population, known, f"cost.{field}")
+        self._check_data(cost.data, cost.data_fields(), "cost")
+        problem = cost.shape_problem(self.shapes)
+        if problem is not None:
+            raise SpecError(problem, "cost")
 
     def _check_names(self) -> None:
         taken: dict[str, str] = {}
@@ -199,11 +227,17 @@ class Network(Frozen):
         for field, population in synapse.population_fields().items():
             if population not in known:
                 raise _unknown_population(population, known, f"{place}.{field}")
+        self._check_data(synapse.data, synapse.population_fields(), place)
         if all(self.population(name).clamped for name in synapse.moved):
             raise SpecError(f'"{synapse.name}" drives only clamped populations, so it does nothing', place)
         problem = synapse.shape_problem(self.shapes)
         if problem is not None:
             raise SpecError(problem, place)
+
+    def _check_data(self, data: tuple[str, ...], fields: Mapping[str, str], place: str) -> None:
+        for field, population in fields.items():
+            if population in data and not self.population(population).clamped:
+                raise SpecError(f'"{population}" is free, but is read as data here; clamp it', f"{place}.{field}")
 
     @cached_property
     def _by_name(self) -> dict[str, Population]:
@@ -227,6 +261,11 @@ class Network(Frozen):
     def clamped(self) -> tuple[Population, ...]:
         """The populations whose activity is data, in the spec's order."""
         return tuple(population for population in self.populations if population.clamped)
+
+    @cached_property
+    def given(self) -> tuple[Population, ...]:
+        """The clamped populations whose data are handed in, in the spec's order; the others are drawn."""
+        return tuple(population for population in self.clamped if population.drawn is None)
 
     @cached_property
     def free_units(self) -> int:

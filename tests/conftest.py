@@ -52,7 +52,9 @@ if os.environ.get(CHECK_SHAPES, "0") != "0":
 
 import neuro_eq as ne
 from neuro_eq.activations import ACTIVATIONS
+from neuro_eq.arrays import Reach
 from neuro_eq.backend import backend
+from neuro_eq.costs import Readout
 from neuro_eq.synapses import SYNAPSES, Synapse
 
 settings.register_profile("default", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
@@ -93,6 +95,7 @@ def need() -> Callable[[str], None]:
 SHAPES = st.one_of(
     st.integers(1, 5).map(lambda n: (n,)),
     st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(st.integers(1, 2), st.integers(1, 3), st.integers(1, 2)),
 )
 
 
@@ -137,14 +140,35 @@ def _networks(draw: st.DrawFn, synapse_kinds: Collection[str], activation_kinds:
         driven = any(population.name in synapse.driven for synapse in synapses)
         if not driven or draw(st.booleans()):
             synapses.append(ne.synapses.Bias(target=population.name))
-        for kind in draw(st.sets(st.sampled_from(["hopfield_memory", "history", "step_gate"]))):
-            if kind in synapse_kinds:
-                synapses.append(_extra(draw, kind, population.name, audible))
-    seen = draw(st.sampled_from(free)).name
-    cost: Any = {"kind": "squared_error", "population": seen}
+        synapses += _extras(draw, population, audible, clamped, synapse_kinds)
+        if "convolution" in synapse_kinds:
+            synapses += _maps(draw, population, [*clamped, *free])
+    top = draw(st.sampled_from(free))
+    cost: Any = {"kind": "squared_error", "population": top.name}
     if draw(st.booleans()):
-        cost = {"kind": "cross_entropy", "population": seen, "classes": draw(st.integers(2, 4))}
+        tokens = len(top.shape) == 2 and "softmax_attention" in synapse_kinds and draw(st.booleans())
+        kind = "token_cross_entropy" if tokens else "cross_entropy"
+        cost = {"kind": kind, "population": top.name, "classes": draw(st.integers(2, 4))}
     return ne.Network(populations=(*clamped, *free), synapses=tuple(synapses), cost=cost)
+
+
+def _extras(
+    draw: st.DrawFn,
+    population: ne.Population,
+    audible: Sequence[ne.Population],
+    clamped: Sequence[ne.Population],
+    synapse_kinds: Collection[str],
+) -> list[Synapse]:
+    """Any of the synapses that a population has beside its drive by others."""
+    made: list[Synapse] = []
+    for kind in draw(st.sets(st.sampled_from(["hopfield_memory", "history", "step_gate"]))):
+        if kind in synapse_kinds:
+            made.append(_extra(draw, kind, population.name, audible))
+    if len(population.shape) == 2:
+        for kind in draw(st.sets(st.sampled_from(TOKEN_KINDS))):
+            if kind in synapse_kinds:
+                made += _on_tokens(draw, kind, population, clamped)
+    return made
 
 
 def _extra(draw: st.DrawFn, kind: str, target: str, audible: Sequence[ne.Population]) -> Synapse:
@@ -155,6 +179,65 @@ def _extra(draw: st.DrawFn, kind: str, target: str, audible: Sequence[ne.Populat
         coupling = draw(st.sampled_from([-0.05, 0.05]))
         return ne.synapses.History(target=target, coupling=coupling, buffer_size=draw(st.integers(1, 6)))
     return ne.synapses.StepGate(name=f"{target}_gate", source=draw(st.sampled_from(audible)).name, target=target)
+
+
+TOKEN_KINDS = [
+    "softmax_attention", "linear_attention", "token_memory", "token_dense", "token_embedding", "patch_embedding",
+    "transformer_block",
+]  # fmt: skip
+
+
+def _on_tokens(
+    draw: st.DrawFn, kind: str, population: ne.Population, clamped: Sequence[ne.Population]
+) -> list[Synapse]:
+    """A synapse of one population of tokens, or none where it or the data do not fit."""
+    tokens, source = population.name, draw(st.sampled_from(clamped))
+    # On activities without a bound the response of attention has none either.
+    bounded = population.activation.kind in (*BOUNDED, "layer_norm")
+    fields: dict[str, Any] = {"name": f"{tokens}_{kind}", "target": tokens}
+    if kind == "linear_attention":
+        fields.update(width=2, features=draw(st.sampled_from(["elu", "identity"])))
+    elif kind == "softmax_attention":
+        fields.update(heads=2, width=2, causal=draw(st.booleans()))
+    elif kind == "token_memory":
+        forms = st.sampled_from(["relu", "softplus", "logsumexp"])
+        fields.update(patterns=3, form=draw(forms), bias=draw(st.booleans()))
+    elif kind == "token_dense":
+        fields.update(source=tokens)
+    elif kind == "transformer_block":
+        attention, phi = draw(st.sampled_from(["softmax", "linear"])), draw(st.sampled_from(["relu", "gelu"]))
+        fields.update(source=tokens, hidden=2, attention=attention, feed_forward=phi)
+    else:
+        fields.update(source=source.name)
+        fields.update(
+            {"vocabulary": source.shape[-1]} if kind == "token_embedding" else {"patch": (1, source.shape[-1])}
+        )
+    fitting = len(source.shape) == 2 and source.shape[0] == population.shape[0]
+    if (kind.endswith(("attention", "block")) and not bounded) or (kind.endswith("embedding") and not fitting):
+        return []
+    return [SYNAPSES[kind](**fields)]
+
+
+def _maps(draw: st.DrawFn, population: ne.Population, others: Sequence[ne.Population]) -> list[Synapse]:
+    """A convolution from another population of maps, or none where there is none."""
+    sources = [p for p in others if p.name != population.name and len(p.shape) == 3]
+    if len(population.shape) != 3 or not sources or draw(st.booleans()):
+        return []
+    source, pool = draw(st.sampled_from(sources)), draw(st.sampled_from([None, "average", "max"]))
+    # The kernel is as large as makes the maps fit, and so is the edge where they would be too small.
+    wanted = [side * (1 if pool is None else 2) for side in population.shape[1:]]
+    edge = max(0, *(-(-(side - have) // 2) for side, have in zip(wanted, source.shape[1:], strict=True)))
+    tall, wide = (have + 2 * edge - side + 1 for side, have in zip(wanted, source.shape[1:], strict=True))
+    return [
+        ne.synapses.Convolution(
+            name=f"{population.name}_maps",
+            source=source.name,
+            target=population.name,
+            kernel=(tall, wide),
+            padding=edge,
+            pool=pool,
+        )
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -179,8 +262,13 @@ RATE = 0.64
 """What a step may leave of an error at α = 0.9 and the joint norm 0.6, with which many tests count steps."""
 
 
-def norms(synapse: Synapse, theta: dict[str, np.ndarray], spec: ne.Network) -> dict[tuple[str, str], float]:
+def norms(
+    synapse: Synapse, theta: dict[str, np.ndarray], spec: ne.Network, reach: dict[str, Reach]
+) -> dict[tuple[str, str], float]:
     """``{(post, pre): bound}`` of ``‖∂drive_post/∂a_pre‖₂`` over the activities that a free population can have."""
+    if synapse.kind in (*TOKEN_KINDS, "convolution"):
+        # Bounds that the mathematics' own tests hold to dense matrices.
+        return synapse.response_bound_within(theta, reach)
     if isinstance(synapse, (ne.Dense, ne.DirectedDense)):
         size = float(np.linalg.norm(theta["weight"], 2))
         onto = {(synapse.target, synapse.source): size}
@@ -201,6 +289,30 @@ def norms(synapse: Synapse, theta: dict[str, np.ndarray], spec: ne.Network) -> d
     return {}
 
 
+def reaches(spec: ne.Network, parameters: dict[str, np.ndarray]) -> dict[str, Reach]:
+    """How far activities can go: of the free populations and of those that are drawn."""
+    found = {}
+    for p in spec.free:
+        own = {name: parameters[f"{p.name}.{name}"] for name in p.activation.parameter_shapes(p.shape)}
+        found[p.name] = Reach(p.size // p.shape[-1], p.activation.row_sup(own, p.shape))
+    for p in spec.clamped:
+        if p.drawn is not None:
+            found[p.name] = Reach(p.size // p.shape[-1], p.drawn.largest * float(np.sqrt(p.shape[-1])))
+    return found
+
+
+def scalable(synapse: Synapse, own: dict[str, str], drawn: dict[str, np.ndarray]) -> list[str]:
+    """The parameters to which a synapse's norm is at most proportional; all of its matrices are given norm one."""
+    matrices = [own[name] for name in ("patterns", "weight", "query", "key", "gate_weight") if name in own]
+    scaled = [name for name in matrices if name != own.get("gate_weight")]
+    if isinstance(synapse, ne.synapses.TransformerBlock):
+        matrices = [own[name] for name in ("query", "key", "value", "output", "up", "down")]
+        scaled = [own["gamma"]]
+    for name in matrices:
+        drawn[name] /= np.linalg.norm(drawn[name].reshape(len(drawn[name]), -1), 2)
+    return scaled
+
+
 def contracting(spec: ne.Network, seed: int, norm: float = 0.6) -> dict[str, np.ndarray]:
     """Random parameters with which the network contracts, as numbers that float32 holds exactly.
 
@@ -219,34 +331,43 @@ def contracting(spec: ne.Network, seed: int, norm: float = 0.6) -> dict[str, np.
         p.activation.slope_sup({name: drawn[f"{p.name}.{name}"] for name in p.activation.parameter_shapes(p.shape)})
         for p in spec.free
     ]
+    reach = reaches(spec, drawn)
     fixed, scaled = np.zeros((len(free), len(free))), np.zeros((len(free), len(free)))
     inside: list[str] = []
     for synapse in spec.synapses:
         own = {name: f"{synapse.name}.{name}" for name in synapse.parameter_shapes(spec.shapes)}
-        matrix = own.get("patterns", own.get("weight"))
-        between = free.keys() >= {*synapse.sources} and not free.keys().isdisjoint(synapse.driven)
-        for name in (matrix, own.get("gate_weight")):
-            if name is not None:
-                drawn[name] /= np.linalg.norm(drawn[name], 2)
+        matrices = scalable(synapse, own, drawn)
+        moving = {*synapse.sources} - {*synapse.data}
+        between = bool(moving) and free.keys() >= moving and not free.keys().isdisjoint(synapse.driven)
         if isinstance(synapse, ne.synapses.StepGate):
             # |b + W a| ≥ 6 − ½ − ½·√12, as what gates listen to has at most 12 units of order one.
             drawn[own["weight"]] *= 0.5
             drawn[own["bias"]] = 6.0 + rng.uniform(-0.5, 0.5, drawn[own["bias"]].shape)
-        elif between and matrix is not None:
-            inside.append(matrix)
-            drawn[matrix] *= rng.uniform(0.2, 1.0)
-        for (post, pre), size in norms(synapse, {name: drawn[key] for name, key in own.items()}, spec).items():
+        elif between:
+            inside += matrices
+            for name in matrices:
+                drawn[name] *= rng.uniform(0.2, 1.0)
+        for (post, pre), size in norms(synapse, {name: drawn[key] for name, key in own.items()}, spec, reach).items():
             if post in free and pre in free:
-                budget = scaled if matrix in inside else fixed
+                budget = scaled if inside[-len(matrices) :] == matrices and matrices else fixed
                 budget[free[post], free[pre]] += size * slopes[free[pre]]
-    # Each norm is at most proportional to the matrix that is scaled: linear for most, quadratic for a memory.
+    # Each norm is at most proportional to the matrices that are scaled: linear for most, quadratic for a memory.
     factor = min(1.0, (norm - np.linalg.norm(fixed, 2)) / max(float(np.linalg.norm(scaled, 2)), 1e-300))
     assert factor > 0, "what cannot be scaled exceeds the budget"
     for matrix in inside:
         drawn[matrix] *= factor
     if spec.cost is not None and f"{spec.cost.name}.weight" in drawn:
         drawn[f"{spec.cost.name}.weight"] /= np.linalg.norm(drawn[f"{spec.cost.name}.weight"], 2)
+        if spec.cost.kind == "token_cross_entropy":
+            # A mean of n tokens has the norm 1/√n.
+            drawn[f"{spec.cost.name}.weight"] *= np.sqrt(spec.shapes[spec.cost.population][0])
     return {name: np.float64(np.float32(value)) for name, value in drawn.items()}
+
+
+@pytest.fixture(scope="session", name="reaches")
+def _reaches() -> Callable[..., dict[str, Reach]]:
+    """``reaches(spec, parameters)``: how far activities can go."""
+    return reaches
 
 
 @pytest.fixture(scope="session", name="contracting")
@@ -264,13 +385,20 @@ class Samples:
         def numbers(*shape: int) -> np.ndarray:
             return np.float64(np.float32(rng.normal(size=shape)))
 
-        self.x = {p.name: numbers(batch, *p.shape) for p in spec.clamped}
+        self.x = {p.name: numbers(batch, *p.shape) for p in spec.given}
+        drawn = [(p.name, p.shape, p.drawn) for p in spec.clamped if p.drawn is not None]
+        self.x.update({name: draw.sample((batch, *shape), rng) for name, shape, draw in drawn})
+        for synapse in spec.synapses:
+            if isinstance(synapse, ne.synapses.TokenEmbedding) and len(spec.shapes[synapse.source]) == 1:
+                ids = rng.integers(0, synapse.vocabulary, size=(batch, *spec.shapes[synapse.source]))
+                ids[:, 0] = np.maximum(ids[:, 0], 1)  # 0 may be padding, and a sample without any token is refused
+                self.x[synapse.source] = ids.astype(float)
         self.start = {p.name: numbers(batch, *p.shape) for p in spec.free}
         self.y = np.zeros((batch, 0))
         if spec.cost is not None:
             outputs = spec.cost.outputs(spec.shapes)
             one_hot = np.eye(outputs)[rng.integers(outputs, size=batch)]
-            self.y = one_hot if spec.cost.kind == "cross_entropy" else numbers(batch, outputs)
+            self.y = one_hot if isinstance(spec.cost, Readout) else numbers(batch, outputs)
 
     def take(self, rows: Any) -> Samples:
         """Some of the samples."""

@@ -36,6 +36,7 @@ class LavaEngine(Engine):
         Ability.AUTOGRAD: "a chip keeps no record of its steps; use EqProp or AsymEP",
     }
     synapse_kinds: ClassVar[tuple[str, ...] | None] = ("dense", "directed_dense", "bias")
+    cost_kinds: ClassVar[tuple[str, ...] | None] = ("squared_error", "cross_entropy")
     activation_kinds: ClassVar[tuple[str, ...] | None] = (
         "identity", "relu", "hard_sigmoid", "sigmoid", "tanh", "softmax",
     )  # fmt: skip

@@ -54,6 +54,7 @@ class NumbaEngine(Engine):
     synapse_kinds: ClassVar[tuple[str, ...] | None] = (
         "dense", "directed_dense", "bias", "hopfield_memory", "history", "step_gate", "gated_dense",
     )  # fmt: skip
+    cost_kinds: ClassVar[tuple[str, ...] | None] = ("squared_error", "cross_entropy")
     activation_kinds: ClassVar[tuple[str, ...] | None] = tuple(ACTIVATION_CODES)
     agreement: ClassVar[Mapping[str, Agreement]] = {
         "float64": Agreement(

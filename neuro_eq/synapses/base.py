@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from pydantic import Field
 
-from neuro_eq.arrays import Activities, Array, Parameters, Samples, Shape
+from neuro_eq.arrays import Activities, Array, Parameters, Reach, Samples, Shape
 from neuro_eq.errors import SpecError
 from neuro_eq.frozen import Frozen
 
@@ -40,6 +40,11 @@ class Synapse(Frozen):
         return self.populations
 
     @property
+    def data(self) -> tuple[str, ...]:
+        """The populations that it takes as they are given and never drives, such as a mask: they must be clamped."""
+        return ()
+
+    @property
     def analytic(self) -> bool:
         """Whether its energy continues to complex activities, as the holomorphic gradient needs."""
         return True
@@ -60,6 +65,10 @@ class Synapse(Frozen):
 
     def shape_problem(self, shapes: Mapping[str, Shape]) -> str | None:
         """One sentence when the shapes of its populations do not fit it."""
+        return None
+
+    def data_problem(self, a: Activities) -> str | None:
+        """One sentence when what the populations of ``data`` are given is not what it is defined for."""
         return None
 
     @abstractmethod
@@ -106,8 +115,15 @@ class Synapse(Frozen):
         """
         raise SpecError(f'"{self.name}" of kind "{self.kind}" has no bound on its response, so no budget can hold it')
 
+    def response_bound_within(self, theta: Parameters, reach: Mapping[str, Reach]) -> dict[tuple[str, str], float]:
+        """:meth:`response_bound` over activities that go no further than ``reach``.
+
+        Attention has a bound only where activities do.
+        """
+        return self.response_bound(theta)
+
     def scaled(self, theta: Parameters, factor: float) -> dict[str, Array]:
-        """Parameters whose :meth:`response_bound` is at most ``factor`` times as large, ``0 < factor < 1``."""
+        """Parameters whose bound on the response is at most ``factor`` times as large, ``0 < factor < 1``."""
         return {name: factor * value for name, value in theta.items()}
 
     @abstractmethod

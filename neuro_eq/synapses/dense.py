@@ -57,6 +57,10 @@ class DenseBase(Synapse):
         """``Wᵀ a_post`` in the source's shape."""
         return array_namespace(post).reshape(flat(post) @ theta["weight"], like.shape)
 
+    def pair(self, post: Array, pre: Array) -> Array:
+        """``∂⟨a_post, W a_pre⟩/∂W``, mean over the batch."""
+        return outer(post, pre)
+
 
 def spectral_norm(weight: Inexact[Array, "post pre"]) -> float:
     """``‖W‖₂``, from the largest eigenvalue of the smaller of ``WᵀW`` and ``WWᵀ``, in float64.
@@ -78,10 +82,11 @@ def outer(post: Array, pre: Array) -> Array:
     return xp.matrix_transpose(flat(post)) @ flat(pre) / post.shape[0]
 
 
-class Dense(SymmetricSynapse, DenseBase):
-    """``e = −a_postᵀ W a_pre``, or on one population ``e = −½ aᵀ W a`` with ``W = Wᵀ`` kept by projection."""
+class Bilinear(SymmetricSynapse, DenseBase):
+    """``e = −⟨a_post, W a_pre⟩``, or on one population ``e = −½⟨a, W a⟩`` with ``W = Wᵀ`` kept by projection.
 
-    kind: Literal["dense"] = "dense"
+    What ``W a_pre`` means is said by :meth:`forward`, :meth:`backward` and :meth:`pair`.
+    """
 
     @property
     def on_itself(self) -> bool:
@@ -125,12 +130,18 @@ class Dense(SymmetricSynapse, DenseBase):
         return {(self.target, self.source): norm, (self.source, self.target): norm}
 
     def gradient(self, a: Activities, theta: Parameters) -> dict[str, Array]:
-        whole = -outer(a[self.target], a[self.source])
+        whole = -self.pair(a[self.target], a[self.source])
         return {"weight": 0.5 * whole if self.on_itself else whole}
 
     def drive_vjp(self, a: Activities, lam: Activities, theta: Parameters) -> dict[str, Array]:
-        both = outer(lam[self.target], a[self.source]) + outer(a[self.target], lam[self.source])
+        both = self.pair(lam[self.target], a[self.source]) + self.pair(a[self.target], lam[self.source])
         return {"weight": 0.5 * both if self.on_itself else both}
+
+
+class Dense(Bilinear):
+    """``e = −a_postᵀ W a_pre``, or on one population ``e = −½ aᵀ W a`` with ``W = Wᵀ`` kept by projection."""
+
+    kind: Literal["dense"] = "dense"
 
 
 class DirectedDense(DirectedSynapse, DenseBase):

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 from array_api_compat import array_namespace
+from jaxtyping import Inexact
 from pydantic import Field
 
 from neuro_eq.activations import logsumexp, softmax
@@ -59,13 +60,8 @@ class HopfieldMemory(SymmetricSynapse):
 
     def response_bound(self, theta: Parameters) -> dict[tuple[str, str], float]:
         """``γ b d²/4``, d the largest distance of two patterns; two patterns with equal scores reach it."""
-        xp = array_namespace(theta["patterns"])
-        xi = xp.astype(theta["patterns"], xp.float64)
-        squares = xp.sum(xi * xi, axis=1)
-        # The largest one is not a difference of nearly equal numbers, so this form loses nothing.
-        distances = squares[:, None] + squares[None, :] - 2.0 * (xi @ xp.matrix_transpose(xi))
-        furthest = max(0.0, float(xp.max(distances)))
-        return {(self.target, self.target): 0.25 * self.gamma * self.inverse_temperature * furthest}
+        bound = 0.25 * self.gamma * self.inverse_temperature * furthest(theta["patterns"])
+        return {(self.target, self.target): bound}
 
     def scaled(self, theta: Parameters, factor: float) -> dict[str, Array]:
         """The bound is quadratic in the patterns."""
@@ -110,3 +106,13 @@ class HopfieldMemory(SymmetricSynapse):
     def _recall(self, p: Array, a: Activities, theta: Parameters) -> Units:
         """``γ ξᵀ p`` in the population's shape."""
         return array_namespace(p).reshape(self.gamma * (p @ theta["patterns"]), a[self.target].shape)
+
+
+def furthest(patterns: Inexact[Array, "patterns n"]) -> float:
+    """The largest squared distance of two patterns, in float64."""
+    xp = array_namespace(patterns)
+    xi = xp.astype(patterns, xp.float64)
+    squares = xp.sum(xi * xi, axis=1)
+    # The largest one is not a difference of nearly equal numbers, so this form loses nothing.
+    distances = squares[:, None] + squares[None, :] - 2.0 * (xi @ xp.matrix_transpose(xi))
+    return max(0.0, float(xp.max(distances)))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from neuro_eq.costs import Readout
 from neuro_eq.datasets import Data
 from neuro_eq.engine import Engine
 from neuro_eq.errors import DataError
@@ -42,9 +43,9 @@ def correct(output: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def check_fit(net: Engine, data: Data) -> None:
     """Raise one sentence when a data set cannot train this network."""
-    if len(net.spec.clamped) != 1:
-        raise DataError(f"data: the network has {len(net.spec.clamped)} clamped populations, a data set feeds one")
-    clamped = net.spec.clamped[0]
+    if len(net.spec.given) != 1:
+        raise DataError(f"data: the network has {len(net.spec.given)} clamped populations, a data set feeds one")
+    clamped = net.spec.given[0]
     if clamped.size != data.features:
         raise DataError(
             f'data: a sample of "{data.name}" has {data.features} values, but population "{clamped.name}" has '
@@ -52,7 +53,7 @@ def check_fit(net: Engine, data: Data) -> None:
         )
     if net.spec.cost is None:
         raise DataError("data: the network has no cost, so there is nothing to learn")
-    if data.classes is None and net.spec.cost.kind == "cross_entropy":
+    if data.classes is None and isinstance(net.spec.cost, Readout):
         raise DataError(f'data: "{data.name}" has values to fit, which cross-entropy cannot; use squared_error')
     outputs = net.spec.cost.outputs(net.spec.shapes)
     if outputs != data.outputs:

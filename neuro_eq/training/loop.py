@@ -28,6 +28,7 @@ from neuro_eq.solvers import Relaxation
 from neuro_eq.spec import Network
 from neuro_eq.training import checkpoint as files
 from neuro_eq.training.checkpoint import Checkpoint, Header, Recorded
+from neuro_eq.training.drawing import with_draws
 from neuro_eq.training.evaluation import check_fit, correct, evaluate
 from neuro_eq.training.identity import identity, refuse_another_run
 from neuro_eq.training.interruption import Interruption
@@ -269,7 +270,8 @@ class _Run:
             self._end_epoch(_untrained(self.net, self.data), interruption)
         while self.epoch <= self.epochs:
             rng = np.random.default_rng([self.seed, self.epoch])
-            for _, x, y in islice(self.data.batches(self.batch_size, rng), self.batch, None):
+            for _, given, y in islice(self.data.batches(self.batch_size, rng), self.batch, None):
+                x = with_draws(self.net.spec, given, [self.seed, self.epoch, self.batch + 1])
                 gradient, evidence = self.method.gradient(self.net, x, y, free=self.free, nudged=self.nudged)
                 output = self.net.to_numpy(self.net.output(evidence.free))
                 with interruption.held():

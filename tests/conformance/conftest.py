@@ -209,6 +209,25 @@ NETWORKS: dict[str, Callable[[], ne.Network]] = {
     "modern-hopfield": lambda: ne.models.modern_hopfield_mlp(4, 6, 3),
     "gated-step": lambda: ne.models.gated_mlp(4, 6, 3),
     "gated-drive": lambda: ne.models.gated_mlp(4, 6, 3, gate="drive"),
+    "energy-transformer": lambda: ne.models.energy_transformer(
+        (2, 4), 3, patch=2, width=3, heads=3, patterns=5, memory="softplus"
+    ),
+    "energy-transformer-words": lambda: ne.models.energy_transformer(
+        (2,), 3, vocabulary=5, depth=2, width=2, heads=2, patterns=3, attention="linear", tied_pairs=True
+    ),
+    "looped-transformer": lambda: ne.models.looped_transformer(
+        (2, 4), 2, patch=2, width=4, heads=2, hidden=3, attention="softmax", feed_forward="gelu"
+    ),
+    "looped-transformer-words": lambda: ne.models.looped_transformer(
+        (3,), 2, vocabulary=5, depth=2, width=4, heads=2, hidden=3, dropout=0.5
+    ),
+    "looped-transformer-symmetric": lambda: ne.models.looped_transformer(
+        (2, 4), 3, patch=2, depth=2, width=3, heads=1, hidden=3, attention="softmax", symmetric=True
+    ),
+    "conv-hopfield": lambda: ne.models.conv_hopfield(
+        (4, 4), 3, channels=(2, 3), pool="average", activation="tanh", cost="cross_entropy"
+    ),
+    "conv-hopfield-max": lambda: ne.models.conv_hopfield((2, 4, 4), 3, channels=(2, 2, 3), skips=True),
     "paced": lambda: _paced(symmetric=True),
     "paced-directed": lambda: _paced(symmetric=False),
 }

@@ -213,9 +213,18 @@ def test_the_default_tolerance_is_good_enough(backend, contracting, truth, netwo
 # -- β → 0 ----------------------------------------------------------------------------------------------------------
 
 SMOOTH_SYMMETRIC = [
-    "hopfield", "hopfield-readout", "looped", "toroidal", "modern-hopfield", "gated-step", "paced",
+    "hopfield", "hopfield-readout", "looped", "toroidal", "modern-hopfield", "gated-step", "energy-transformer",
+    "conv-hopfield",
+    "paced",
 ]  # fmt: skip
-SMOOTH_DIRECTED = ["looped-directed", "looped-directed-output", "toroidal-directed", "gated-drive", "paced-directed"]
+SMOOTH_DIRECTED = [
+    "looped-directed",
+    "looped-directed-output",
+    "toroidal-directed",
+    "gated-drive",
+    "looped-transformer",
+    "paced-directed",
+]
 
 
 def errors(net, method_at, betas, data, exact, compare):

@@ -94,18 +94,18 @@ def test_a_small_imaginary_nudge_is_a_derivative_without_a_difference(case):
 @pytest.mark.parametrize("kind", COSTS)
 def test_costs_are_not_conjugated(kind):
     """``Im ∂C/∂a(a + ihv)/h`` is the Hessian times v, and a conjugation anywhere would turn its sign or lose it."""
-    cost = COSTS[kind](population="p", **({"classes": 3} if kind == "cross_entropy" else {}))
-    shapes = {"p": (4,)}
+    cost = COSTS[kind](population="p", **({} if kind == "squared_error" else {"classes": 3}))
+    shapes = {"p": (2, 2)}
     rng = np.random.default_rng(8)
     theta = {name: rng.normal(size=shape) for name, shape in cost.parameter_shapes(shapes).items()}
-    a, v = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
+    a, v = rng.normal(size=(3, 2, 2)), rng.normal(size=(3, 2, 2))
     y = rng.dirichlet(np.ones(cost.outputs(shapes)), size=3)
     found = np.imag(cost.activity_gradient({"p": a + 1e-30j * v}, y, theta)) / 1e-30
     up, down = (cost.activity_gradient({"p": a + sign * 1e-5 * v}, y, theta) for sign in (1, -1))
     np.testing.assert_allclose(found, (up - down) / 2e-5, rtol=0, atol=1e-8)
     # The value as well: its derivative is the gradient.
     change = np.imag(cost.value({"p": a + 1e-30j * v}, y, theta)) / 1e-30
-    np.testing.assert_allclose(change, np.sum(cost.activity_gradient({"p": a}, y, theta) * v, axis=1), rtol=1e-13)
+    np.testing.assert_allclose(change, np.sum(cost.activity_gradient({"p": a}, y, theta) * v, axis=(1, 2)), rtol=1e-13)
 
 
 def test_many_points_reach_rounding_at_a_large_nudge(contracting, samples):

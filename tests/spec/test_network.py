@@ -49,7 +49,7 @@ def test_the_good_one_is_good():
 
 
 ACTIVATIONS = "identity, relu, hard_sigmoid, sigmoid, tanh, softmax, layer_norm"
-SYNAPSES = "dense, directed_dense, bias, hopfield_memory, history, step_gate, gated_dense"
+SYNAPSES = ", ".join(ne.synapses.SYNAPSES)
 
 WRONG = [
     # unknown names, with the nearest known one
@@ -67,7 +67,10 @@ WRONG = [
     ),
     (changed("cost", "population", to="outptu"), 'cost.population: no population "outptu"; did you mean "output"?'),
     (changed("synapses", 0, "kind", to="dence"), "synapses[0].kind: no synapse 'dence'; did you mean \"dense\"?"),
-    (changed("cost", "kind", to="mse"), "cost.kind: no cost 'mse'; known: squared_error, cross_entropy"),
+    (
+        changed("cost", "kind", to="mse"),
+        "cost.kind: no cost 'mse'; known: squared_error, cross_entropy, token_cross_entropy",
+    ),
     (
         changed("populations", 1, "activation", to="tahn"),
         "populations[1].activation: no activation 'tahn'; did you mean \"tanh\"?",

@@ -1,0 +1,31 @@
+"""The nonlinearity inside a feed-forward layer, and its slope."""
+
+from __future__ import annotations
+
+import math
+
+from array_api_compat import array_namespace
+from jaxtyping import Inexact
+
+from neuro_eq.arrays import Array, real_part
+
+Hidden = Inexact[Array, "batch tokens hidden"]
+
+STEEPEST = {"relu": 1.0, "gelu": 1.13}
+"""Upper bounds of the slopes; that of gelu is 1.129, near x = 1.4."""
+
+ROOT, CUBE = math.sqrt(2.0 / math.pi), 0.044715
+
+
+def nonlinearity(kind: str, x: Hidden) -> tuple[Hidden, Hidden]:
+    """``φ(x)`` and ``φ'(x)``: ``max(x, 0)``, or ``½ x (1 + tanh(√(2/π)(x + 0.044715 x³)))`` for gelu.
+
+    The second is the usual form of ``x Φ(x)`` without an error function (Hendrycks and Gimpel, 2016).
+    """
+    xp = array_namespace(x)
+    if kind == "relu":
+        above = real_part(x) > 0
+        return xp.where(above, x, xp.zeros_like(x)), xp.where(above, xp.ones_like(x), xp.zeros_like(x))
+    t = xp.tanh(ROOT * (x + CUBE * x * x * x))
+    inside = ROOT * (1.0 + 3.0 * CUBE * x * x)
+    return 0.5 * x * (1.0 + t), 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inside

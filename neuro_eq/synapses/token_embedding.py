@@ -1,0 +1,77 @@
+"""Words as tokens: each id has a vector."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from array_api_compat import array_namespace
+from pydantic import Field
+
+from neuro_eq.arrays import Activities, Array, Parameters, Shape, Units, real_part
+from neuro_eq.synapses.embedding import Embedding
+from neuro_eq.synapses.tokens import Tokens, mean_outer
+
+
+class TokenEmbedding(Embedding):
+    """``e = −Σ_n ⟨a_n, W[x_n] + P_n⟩``: ``x_n`` is an id and W has a row for each, ``(vocabulary, d)``.
+
+    Args:
+        source: ids 0 … vocabulary − 1, ``(tokens,)``, or one-hot rows ``(tokens, vocabulary)``; clamped.
+        target, shared: the tokens.
+        vocabulary: number of ids.
+        positions: whether each place has a vector P of its own.
+        gain: start values of W are uniform with variance ``gain²``.
+    """
+
+    kind: Literal["token_embedding"] = "token_embedding"
+    vocabulary: int = Field(ge=1, le=2**24)
+
+    def source_problem(self, source: Shape, tokens: int) -> str | None:
+        if source in ((tokens,), (tokens, self.vocabulary)):
+            return None
+        return (
+            f'"{self.source}" must hold {tokens} ids, [{tokens}], or one-hot rows, [{tokens}, {self.vocabulary}], '
+            f"found {list(source)}"
+        )
+
+    def data_problem(self, a: Activities) -> str | None:
+        ids = a[self.source]
+        xp = array_namespace(ids)
+        if ids.ndim == 3 or bool(xp.all((ids == xp.round(ids)) & (ids >= 0) & (ids < self.vocabulary))):
+            return None
+        low, high = float(xp.min(ids)), float(xp.max(ids))
+        return f'"{self.source}" must hold whole numbers in 0…{self.vocabulary - 1}, found {low:g}…{high:g}'
+
+    def weight_shape(self, source: Shape, d: int) -> Shape:
+        return (self.vocabulary, d)
+
+    def spread(self, shape: Shape) -> float:
+        return math.sqrt(3.0)
+
+    def embedded(self, x: Units, theta: Parameters) -> Tokens:
+        if x.ndim == 3:
+            return x @ theta["weight"]
+        xp = array_namespace(x)
+        return xp.reshape(xp.take(theta["weight"], self._ids(x), axis=0), (*x.shape, -1))
+
+    def pair(self, post: Tokens, x: Units, theta: Parameters) -> Array:
+        if x.ndim == 3:
+            return mean_outer(x, post)
+        xp = array_namespace(post)
+        # A batch has few of all ids: their rows are summed by a small product, and then put in their places.
+        present, which = xp.unique_inverse(self._ids(x))
+        here = xp.arange(present.shape[0], device=post.device)
+        hot = xp.astype(here[:, None] == xp.reshape(which, (1, -1)), post.dtype)
+        rows = hot @ xp.reshape(post, (-1, post.shape[-1])) / post.shape[0]
+        every = xp.arange(self.vocabulary, device=post.device)
+        place = xp.searchsorted(present, every)
+        place = xp.where(place < present.shape[0], place, xp.zeros_like(place))
+        found = xp.take(present, place) == every
+        gathered = xp.take(rows, place, axis=0)
+        return xp.where(found[:, None], gathered, xp.zeros_like(gathered))
+
+    @staticmethod
+    def _ids(x: Units) -> Array:
+        xp = array_namespace(x)
+        return xp.reshape(xp.astype(xp.round(real_part(x)), xp.int64), (-1,))

@@ -1,0 +1,276 @@
+r"""A transformer's block between two populations of tokens, with weights of its own in every place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from array_api_compat import array_namespace
+from pydantic import Field
+
+from neuro_eq.activations import LayerNorm, tangent_of_normal
+from neuro_eq.arrays import Activities, Array, Parameters, Reach, Shape, inner
+from neuro_eq.errors import SpecError
+from neuro_eq.synapses.attention import Heads, merge, split
+from neuro_eq.synapses.base import DirectedSynapse
+from neuro_eq.synapses.conventional_attention import Weights, linear_weights, softmax_weights
+from neuro_eq.synapses.dense import spectral_norm
+from neuro_eq.synapses.embedding import glorot
+from neuro_eq.synapses.feed_forward import STEEPEST, nonlinearity
+from neuro_eq.synapses.tokens import (
+    Tokens,
+    Valid,
+    empty_problem,
+    mean_outer,
+    mean_rows,
+    padding_problem,
+    valid_tokens,
+)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What a block computed on the way: all that its derivatives need."""
+
+    x: Tokens
+    weights: Weights
+    v: Heads
+    o: Tokens
+    z: Tokens
+    sigma: Array
+    n: Tokens
+    p: Tokens
+    slope: Tokens
+    y: Tokens
+    masks: tuple[Tokens, Tokens] | tuple[float, float]
+
+
+class TransformerBlock(DirectedSynapse):
+    r"""``f = γ·[h + M₂ ⊙ (W₂ φ(W₁ N(h) + b₁) + b₂)]``, ``h = a + M₁ ⊙ W_O attention(W_Q a, W_K a, W_V a)``.
+
+    The conventional block (Vaswani et al., 2017), all matrices independent: it has no energy, so a network with it is
+    trained by AsymEP or dyadic EP, which need its response and the transposed one.  The activity ``a`` of the source
+    is already normed where its population has layer norm; N is a second one, whose gain, here, is a vector.  γ is
+    learned and scales the whole block, the residual ``a`` included: the dynamics settles where it is small enough.
+
+    ``M₁`` and ``M₂`` are masks of dropout, and data: a clamped population ``(2, tokens, d)`` holds them, so that all
+    phases of a batch have the same.  Where it is drawn (:class:`~neuro_eq.drawn.Dropout`) training draws once for a
+    batch, and an evaluation has ones.
+
+    Its response on tokens of norm at most r is, with N tokens and slopes of φ up to s, at most
+
+        γ · (1 + m ‖W_O‖ √Σ_h L_h²) · (1 + m s ‖W₂‖ max|g| ‖W₁‖/√ε),
+
+        softmax   L_h = ‖W_V‖ [√N + r² ‖W_QᵀW_K‖ (1 + √N)/√width]
+        linear    L_h = ‖W_V‖ [√N + r (‖W_Q‖ + √N ‖W_K‖)]
+
+    where m is the largest value of a mask.
+
+    Args:
+        source, target: populations of one shape ``(tokens, d)``; one population for a block that loops on itself.
+        heads: of the attention, each ``d/heads`` wide.
+        hidden: units of the feed-forward layer.
+        attention: ``"softmax"`` or ``"linear"``, φ(q)·φ(k) over its sum with φ = elu + 1.
+        feed_forward: φ: ``"relu"``, or ``"gelu"`` by its tanh form.
+        causal: a token looks at itself and at those before it only.
+        padding: as of every synapse on tokens.
+        masks: the clamped population of the masks of dropout, or None.
+        epsilon: of N.
+        scale: γ at the start.
+        gain: factor on the Glorot start values of all matrices.
+    """
+
+    kind: Literal["transformer_block"] = "transformer_block"
+    source: str
+    target: str
+    heads: int = Field(default=1, ge=1, le=2**15)
+    hidden: int = Field(ge=1, le=2**31)
+    attention: Literal["softmax", "linear"] = "softmax"
+    feed_forward: Literal["relu", "gelu"] = "relu"
+    causal: bool = False
+    padding: str | None = None
+    masks: str | None = None
+    epsilon: float = Field(default=1.0, gt=0.0, le=1e100)
+    scale: float = Field(default=0.5, ge=-1e100, le=1e100)
+    gain: float = Field(default=1.0, ge=0.0, le=1e100)
+
+    @property
+    def driven(self) -> tuple[str, ...]:
+        return (self.target,)
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        return tuple(name for name in (self.padding, self.masks) if name is not None)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.source, *self.data)
+
+    @property
+    def populations(self) -> tuple[str, ...]:
+        ends = (self.source,) if self.source == self.target else (self.source, self.target)
+        return (*ends, *self.data)
+
+    @property
+    def default_name(self) -> str:
+        return f"{self.source}_{self.target}_block"
+
+    def population_fields(self) -> dict[str, str]:
+        more = {field: getattr(self, field) for field in ("padding", "masks") if getattr(self, field) is not None}
+        return {**super().population_fields(), **more}
+
+    def shape_problem(self, shapes: Mapping[str, Shape]) -> str | None:
+        shape = shapes[self.source]
+        if len(shape) != 2 or shapes[self.target] != shape:
+            return (
+                f'"{self.source}" and "{self.target}" must have one shape (tokens, d), found {list(shape)} and '
+                f"{list(shapes[self.target])}"
+            )
+        if shape[1] % self.heads:
+            return f"{shape[1]} numbers a token do not divide into {self.heads} heads"
+        if self.masks is not None and shapes[self.masks] != (2, *shape):
+            return f'"{self.masks}" must hold two masks of tokens, {[2, *shape]}, found {list(shapes[self.masks])}'
+        return padding_problem(self.padding, shape[0], shapes)
+
+    def data_problem(self, a: Activities) -> str | None:
+        return empty_problem(self.padding, a)
+
+    def parameter_shapes(self, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+        d = shapes[self.source][1]
+        return {
+            "query": (d, d), "key": (d, d), "value": (d, d), "output": (d, d), "norm_gain": (d,), "norm_offset": (d,),
+            "up": (self.hidden, d), "up_bias": (self.hidden,), "down": (d, self.hidden), "down_bias": (d,), "gamma": (),
+        }  # fmt: skip
+
+    def initial(self, shapes: Mapping[str, Shape], rng: np.random.Generator) -> dict[str, np.ndarray]:
+        start: dict[str, np.ndarray] = {}
+        for name, shape in self.parameter_shapes(shapes).items():
+            if len(shape) == 2:
+                bound = self.gain * glorot(shape)
+                start[name] = rng.uniform(-bound, bound, shape)
+            else:
+                start[name] = np.full(shape, {"norm_gain": 1.0, "gamma": self.scale}.get(name, 0.0))
+        return start
+
+    @property
+    def analytic(self) -> bool:
+        return self.attention == "softmax" and self.feed_forward == "gelu"
+
+    # -- forward, along and back -------------------------------------------------------------------------------
+
+    def drive(self, a: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
+        return {self.target: theta["gamma"] * self.passed(a, theta).y} if self.target in onto else {}
+
+    def response(self, a: Activities, delta: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
+        if self.target not in onto:
+            return {}
+        at, dx = self.passed(a, theta), delta[self.source]
+        dq, dk, dv = (self._heads(dx, theta[name]) for name in ("query", "key", "value"))
+        do = merge(at.weights.change(dq, dk) @ at.v + at.weights.values @ dv)
+        dh = dx + at.masks[0] * _times(do, theta["output"])
+        dn = theta["norm_gain"] * tangent_of_normal(at.z, dh) / at.sigma
+        dp = at.slope * _times(dn, theta["up"])
+        return {self.target: theta["gamma"] * (dh + at.masks[1] * _times(dp, theta["down"]))}
+
+    def transposed(self, a: Activities, lam: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
+        if self.source not in onto:
+            return {}
+        at = self.passed(a, theta)
+        return {self.source: self._back(at, theta["gamma"] * lam[self.target], theta)[0]}
+
+    def drive_vjp(self, a: Activities, lam: Activities, theta: Parameters) -> dict[str, Array]:
+        at, post = self.passed(a, theta), lam[self.target]
+        found = self._back(at, theta["gamma"] * post, theta)[1]
+        xp = array_namespace(post)
+        return {**found, "gamma": xp.mean(inner(post, at.y), axis=0)}
+
+    def passed(self, a: Activities, theta: Parameters) -> Passed:
+        """The block's answer ``y = f/γ`` and what leads to it."""
+        x = a[self.source]
+        q, k, v = (self._heads(x, theta[name]) for name in ("query", "key", "value"))
+        weigh = softmax_weights if self.attention == "softmax" else linear_weights
+        weights = weigh(q, k, self._valid(a), self.causal)
+        masks = (1.0, 1.0) if self.masks is None else (a[self.masks][:, 0, ...], a[self.masks][:, 1, ...])
+        o = merge(weights.values @ v)
+        h = x + masks[0] * _times(o, theta["output"])
+        z, sigma = LayerNorm(epsilon=self.epsilon).normal(h)
+        n = theta["norm_gain"] * z + theta["norm_offset"]
+        p, slope = nonlinearity(self.feed_forward, _times(n, theta["up"]) + theta["up_bias"])
+        y = h + masks[1] * (_times(p, theta["down"]) + theta["down_bias"])
+        return Passed(x, weights, v, o, z, sigma, n, p, slope, y, masks)
+
+    def _back(self, at: Passed, lam: Tokens, theta: Parameters) -> tuple[Tokens, dict[str, Array]]:
+        """``(∂y/∂a)ᵀ λ`` and ``(∂y/∂θ)ᵀ λ``, the latter a mean over the batch."""
+        on_y = at.masks[1] * lam
+        on_up = at.slope * (on_y @ theta["down"])
+        on_n = on_up @ theta["up"]
+        on_h = lam + tangent_of_normal(at.z, theta["norm_gain"] * on_n) / at.sigma
+        on_output = at.masks[0] * on_h
+        on_o = split(on_output @ theta["output"], self.heads)
+        transpose = array_namespace(lam).matrix_transpose
+        on_q, on_k = at.weights.pull_back(on_o @ transpose(at.v))
+        parts = {"query": merge(on_q), "key": merge(on_k), "value": merge(transpose(at.weights.values) @ on_o)}
+        on_x = on_h
+        for name, part in parts.items():
+            on_x = on_x + part @ theta[name]
+        gradient = {name: mean_outer(part, at.x) for name, part in parts.items()}
+        return on_x, {
+            **gradient,
+            "output": mean_outer(on_output, at.o),
+            "norm_gain": mean_rows(on_n * at.z),
+            "norm_offset": mean_rows(on_n),
+            "up": mean_outer(on_up, at.n),
+            "up_bias": mean_rows(on_up),
+            "down": mean_outer(on_y, at.p),
+            "down_bias": mean_rows(on_y),
+        }
+
+    # -- bounds ------------------------------------------------------------------------------------------------
+
+    def response_bound_within(self, theta: Parameters, reach: Mapping[str, Reach]) -> dict[tuple[str, str], float]:
+        rows, norm = reach[self.source]
+        if not math.isfinite(norm):
+            raise SpecError(
+                f'"{self.name}" of kind "{self.kind}" has no bound on its response, as the activities of '
+                f'"{self.source}" have none, so no budget can hold it'
+            )
+        d = theta["query"].shape[1]
+        mask = 1.0 if self.masks is None else reach[self.masks].norm / math.sqrt(d)
+        each = [self._head_bound(h, theta, math.sqrt(rows), norm) for h in range(self.heads)]
+        looking = spectral_norm(theta["output"]) * math.sqrt(sum(bound * bound for bound in each))
+        xp = array_namespace(theta["norm_gain"])
+        gain = float(xp.max(xp.abs(theta["norm_gain"]))) / math.sqrt(self.epsilon)
+        thinking = STEEPEST[self.feed_forward] * spectral_norm(theta["down"]) * gain * spectral_norm(theta["up"])
+        bound = abs(float(theta["gamma"])) * (1.0 + mask * looking) * (1.0 + mask * thinking)
+        return {(self.target, self.source): bound}
+
+    def response_bound(self, theta: Parameters) -> dict[tuple[str, str], float]:
+        return self.response_bound_within(theta, {self.source: Reach(1, math.inf)})
+
+    def scaled(self, theta: Parameters, factor: float) -> dict[str, Array]:
+        """The whole block, residual and all, is as large as γ."""
+        return {**theta, "gamma": factor * theta["gamma"]}
+
+    def _head_bound(self, h: int, theta: Parameters, root: float, norm: float) -> float:
+        width = theta["query"].shape[0] // self.heads
+        query, key, value = (theta[name][h * width : (h + 1) * width, :] for name in ("query", "key", "value"))
+        if self.attention == "linear":
+            moved = norm * (spectral_norm(query) + root * spectral_norm(key))
+        else:
+            both = spectral_norm(array_namespace(query).matrix_transpose(query) @ key)
+            moved = norm * norm * both * (1.0 + root) / math.sqrt(width)
+        return spectral_norm(value) * (root + moved)
+
+    def _valid(self, a: Activities) -> Valid | None:
+        return None if self.padding is None else valid_tokens(a[self.padding])
+
+    def _heads(self, x: Tokens, weight: Array) -> Heads:
+        return split(_times(x, weight), self.heads)
+
+
+def _times(x: Tokens, weight: Array) -> Tokens:
+    """``W x`` of every token."""
+    return x @ array_namespace(x).matrix_transpose(weight)
