@@ -146,13 +146,41 @@ def load_config(path: str | Path) -> RunConfig:
         raise SpecError(error.problem, f"{path}: {error.place}" if error.place else str(path)) from None
 
 
-def default_network(model: str, data: Data, hidden: tuple[int, ...]) -> Network:
-    """The network that a run trains when the user brings none."""
+def default_network(model: str, data: Data, hidden: tuple[int, ...] | None, usual: tuple[int, ...]) -> Network:
+    """The network that a run trains when the user brings none.
+
+    Args:
+        hidden: units of its hidden populations: of a transformer the width of a token, of maps their channels.
+        usual: for models whose populations are single rows of units, where ``hidden`` is not given.
+    """
+    if model in SEE_IMAGES:
+        return _of_images(model, data, hidden)
+    hidden = usual if hidden is None else hidden
     if model == "layered_hopfield":
         return layered_hopfield([data.features, *hidden, data.outputs], "hard_sigmoid", gain=0.5)
     if len(hidden) != 1:
         raise SpecError(f"{model} has one hidden population, found {list(hidden)}", "hidden")
     return MODELS[model](data.features, hidden[0], data.outputs)
+
+
+SEE_IMAGES = ("conv_hopfield", "energy_transformer", "looped_transformer", "toreqprop_prior")
+"""Models that want the shape of an image, not a row of features."""
+
+
+def _of_images(model: str, data: Data, hidden: tuple[int, ...] | None) -> Network:
+    shape = data.image_shape
+    if shape is None:
+        raise SpecError(f'{model} sees images, but a sample of "{data.name}" is a row of numbers', "model")
+    if model == "conv_hopfield":
+        return MODELS[model](shape, data.outputs, **({} if hidden is None else {"channels": hidden}))
+    if shape[-2] % 4 or shape[-1] % 4:
+        raise SpecError(f"an image of {shape[-2]}×{shape[-1]} does not divide into 4×4 patches; use --spec", "model")
+    width: dict[str, Any] = {}
+    if hidden is not None:
+        if len(hidden) != 1 or model == "toreqprop_prior":
+            raise SpecError(f"{model} has tokens of one width, found {list(hidden)}", "hidden")
+        width = {"width": hidden[0]}
+    return MODELS[model](shape, data.outputs, patch=(shape[-2] // 4, shape[-1] // 4), **width)
 
 
 def execute(

@@ -122,7 +122,8 @@ def _network(spec: Path | None, model: str | None, hidden: str | None, data: str
         return load(spec)
     if model is not None and model not in MODELS:
         raise SpecError(f'no model "{model}"' + did_you_mean(model, MODELS), "model")
-    return default_network(model or "layered_hopfield", load_data(data or "digits"), sizes(hidden or "256"))
+    chosen = None if hidden is None else sizes(hidden)
+    return default_network(model or "layered_hopfield", load_data(data or "digits"), chosen, (256,))
 
 
 def _samples(data: str | None, network: Network, count: int, seed: int) -> tuple[Any, Any]:

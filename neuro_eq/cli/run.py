@@ -53,7 +53,8 @@ def run(
         typer.Option(
             "--model",
             "-m",
-            help="layered_hopfield, looped_mlp, toroidal_mlp, modern_hopfield_mlp or gated_mlp.",
+            help="layered_hopfield, looped_mlp, toroidal_mlp, modern_hopfield_mlp, gated_mlp, conv_hopfield, "
+            "energy_transformer, looped_transformer or toreqprop_prior.",
             show_default="layered_hopfield",
         ),
     ] = None,
@@ -242,8 +243,8 @@ def _defaults(
     if spec is not None:
         entries["network"] = load(spec)
     else:
-        sizes = usual.hidden if hidden is None else _sizes(hidden)
-        entries["network"] = default_network(model or "layered_hopfield", load_data(name), sizes)
+        sizes = None if hidden is None else _sizes(hidden)
+        entries["network"] = default_network(model or "layered_hopfield", load_data(name), sizes, usual.hidden)
     if entries["network"].asymmetric:
         entries["method"] = {**entries["method"], "kind": "asymep"}  # the others want an energy
     if engine.name == "torch" and entries["network"].free_units < SMALL:

@@ -13,7 +13,7 @@ def toreqprop_prior(
     classes: int = 10,
     *,
     small: bool = False,
-    patch: int = 7,
+    patch: int | tuple[int, int] = 7,
     depth: int = 1,
 ) -> Network:
     """Linear attention, no symmetry: d 256, 8 heads, 1024 feed-forward units, dropout 0.1.

@@ -15,6 +15,9 @@ from neuro_eq.arrays import Array, Parameters, Shape
 from neuro_eq.synapses.dense import spectral_norm
 from neuro_eq.synapses.pooling import Maps, Pooled
 
+MOST = 2**31
+"""Numbers that one sample of a convolution may take on the way."""
+
 Columns = Inexact[Array, "batch weights places"]
 
 
@@ -54,6 +57,16 @@ class Convolution(Pooled):
         if min(value) < 1:
             raise ValueError(f"every side must be at least 1, found {list(value)}")
         return value
+
+    def shape_problem(self, shapes: Mapping[str, Shape]) -> str | None:
+        problem = super().shape_problem(shapes)
+        if problem is None:
+            channels, height, width = shapes[self.source]
+            seen = math.prod(self.kernel) * math.prod(self._places((height, width)))
+            widened = (height + 2 * self.padding) * (width + 2 * self.padding)
+            if channels * max(seen, widened) > MOST:
+                return f"at all of its places the kernel sees {channels * max(seen, widened)} numbers, more than {MOST}"
+        return problem
 
     def mapped_shape(self, source: Shape, target: Shape) -> Shape:
         return (target[0], *self._places(source[1:]))

@@ -227,7 +227,9 @@ NETWORKS: dict[str, Callable[[], ne.Network]] = {
     "conv-hopfield": lambda: ne.models.conv_hopfield(
         (4, 4), 3, channels=(2, 3), pool="average", activation="tanh", cost="cross_entropy"
     ),
-    "conv-hopfield-max": lambda: ne.models.conv_hopfield((2, 4, 4), 3, channels=(2, 2, 3), skips=True),
+    "conv-hopfield-max": lambda: ne.models.conv_hopfield(
+        (2, 4, 4), 2, channels=(2, 2, 3), skips=True, cost="cross_entropy"
+    ),
     "paced": lambda: _paced(symmetric=True),
     "paced-directed": lambda: _paced(symmetric=False),
 }
