@@ -22,8 +22,8 @@ def conv_hopfield(
     pool: Literal["max", "average"] | None = "max",
     skips: bool = False,
     activation: str | Activation = "hard_sigmoid",
-    cost: Literal["squared_error", "cross_entropy"] = "squared_error",
-    gain: float = 0.5,
+    cost: Literal["squared_error", "cross_entropy"] = "cross_entropy",
+    gain: float = 1.0,
 ) -> Network:
     """``input → map1 ↔ map2 ↔ … ↔ output``: convolutions, each pooled by two where the maps can be halved.
 
@@ -36,8 +36,8 @@ def conv_hopfield(
         skips: whether each population of maps is also driven by, and drives, the one two below, by a convolution of
             one place that is averaged to its size.
         activation: of the maps and of an output population.
-        cost: ``"squared_error"`` nudges an output population; ``"cross_entropy"`` reads the last maps, outside the
-            dynamics.
+        cost: ``"cross_entropy"`` reads the last maps, outside the dynamics; ``"squared_error"`` nudges an output
+            population, whose nudge reaches the maps more weakly.
         gain: factor on the Glorot start values.
     """
     if cost not in COSTS:
