@@ -59,7 +59,7 @@ def test_a_thousand_changed_networks(
         ("shape", [2**31], r"synapses\[0\]: its weight would have 1\d+ numbers, and at most 68719476736 are possible"),
         ("activation", "tanh\n\x1b[2J", r"populations\[1\]\.activation: no activation 'tanh\\n\\x1b\[2J'; did you .*"),
         ("name", "a\nb", r"populations\[1\]\.name: string should match pattern .* \(found 'a\\nb'\)"),
-        ("a\nb", 1, r"populations\[1\]\.a\\nb: unknown key; known: name, shape, activation, clamped"),
+        ("a\nb", 1, r"populations\[1\]\.a\\nb: unknown key; known: name, shape, activation, clamped, drawn"),
         ("name", "n" * 100_000, r'synapses\[0\]\.target: no population "hidden1"; known: input, n+ … n+, output'),
     ],
 )
