@@ -196,7 +196,7 @@ WRONG = [
     (("run", "--model", "hopfeld"), r'model: no model "hopfeld"; .*'),
     (
         ("run", "--method", "magic"),
-        r"method\.kind: no method 'magic'; known: eqprop, asymep, .*, implicit",
+        r"method\.kind: no method 'magic'; known: eqprop, asymep, .*, implicit, .*",
     ),
     (("run", "--beta", "0"), r"method\.beta: a nudge must not be 0 \(found 0\.0\)"),
     (("run", "--lr", "-1"), r"lr: input should be greater than 0 \(found -1\.0\)"),

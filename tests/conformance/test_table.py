@@ -29,6 +29,18 @@ MODELS = {
     "`modern_hopfield_mlp`": lambda: ne.models.modern_hopfield_mlp(8, 12, 4),
     "`gated_mlp`, gate on the step": lambda: ne.models.gated_mlp(8, 12, 4),
     "`gated_mlp`, gate on the drive": lambda: ne.models.gated_mlp(8, 12, 4, gate="drive"),
+    "`energy_transformer`": lambda: ne.models.energy_transformer(
+        (2, 4), 3, patch=2, width=3, heads=3, patterns=5, memory="softplus"
+    ),
+    "`looped_transformer`, softmax, not symmetric": lambda: ne.models.looped_transformer(
+        (2, 4), 2, patch=2, width=4, heads=2, hidden=3, attention="softmax", feed_forward="gelu"
+    ),
+    "`looped_transformer`, softmax, symmetric": lambda: ne.models.looped_transformer(
+        (2, 4), 3, patch=2, depth=2, width=3, heads=1, hidden=3, attention="softmax", symmetric=True
+    ),
+    "`conv_hopfield`": lambda: ne.models.conv_hopfield(
+        (4, 4), 3, channels=(2, 3), pool="average", activation="tanh", cost="cross_entropy"
+    ),
 }
 METHODS = {
     "EqProp, one-sided": ne.EqProp(BETA, "one-sided"),
@@ -179,7 +191,8 @@ class Table:
 
 
 def test_every_model_stands_in_the_table():
-    assert {make().name for make in MODELS.values()} == set(ne.models.MODELS)
+    # The earlier work's network is a looped transformer of one size.
+    assert {make().name for make in MODELS.values()} == set(ne.models.MODELS) - {"toreqprop_prior"}
 
 
 def test_the_table(request, cases, need, open_backend, oracle, contracting, samples, compare):
