@@ -177,7 +177,9 @@ def _of_images(model: str, data: Data, hidden: tuple[int, ...] | None) -> Networ
         raise SpecError(f"an image of {shape[-2]}×{shape[-1]} does not divide into 4×4 patches; use --spec", "model")
     width: dict[str, Any] = {}
     if hidden is not None:
-        if len(hidden) != 1 or model == "toreqprop_prior":
+        if model == "toreqprop_prior":
+            raise SpecError(f"{model} has a width of its own; use looped_transformer for another", "hidden")
+        if len(hidden) != 1:
             raise SpecError(f"{model} has tokens of one width, found {list(hidden)}", "hidden")
         width = {"width": hidden[0]}
     return MODELS[model](shape, data.outputs, patch=(shape[-2] // 4, shape[-1] // 4), **width)

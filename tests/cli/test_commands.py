@@ -57,6 +57,48 @@ def test_a_run_ends_with_its_accuracy(finished: tuple[Path, str]) -> None:
     assert "96 of 1437 for training" in output
 
 
+@pytest.mark.parametrize(
+    ("model", "method", "hidden"),
+    [("energy_transformer", "eqprop", "8"), ("looped_transformer", "asymep", "8"), ("conv_hopfield", "eqprop", "4,4")],
+)
+def test_a_model_of_images_has_the_images_shape(model: str, method: str, hidden: str, tmp_path: Path) -> None:
+    few = ("--train-samples", "32", "--test-samples", "16", "--epochs", "1")
+    done = neuro_eq(
+        "run", "-b", "reference", "--model", model, "--method", method, "--hidden", hidden, *few, "--out", "out",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    spec = load_config(tmp_path / "out" / "config.toml").network
+    image = (1, 8, 8) if model == "conv_hopfield" else (8, 8)
+    assert spec.shapes["input"] == image
+    assert spec.free[0].shape == ((4, 4, 4) if model == "conv_hopfield" else (16, 8))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ("energy_transformer", "--data", "xor"),
+            'model: energy_transformer sees images, but a sample of "xor" is a row',
+        ),
+        (("looped_transformer", "--hidden", "4,5"), "hidden: looped_transformer has tokens of one width, found [4, 5]"),
+        (
+            ("toreqprop_prior", "--hidden", "4"),
+            "hidden: toreqprop_prior has a width of its own; use looped_transformer for another",
+        ),
+        (
+            ("conv_hopfield", "-b", "numba"),
+            'backend "numba" cannot run synapses[0] ("input_map1") of kind "convolution"',
+        ),
+    ],
+)
+def test_what_a_model_of_images_cannot_have(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = neuro_eq("run", "--model", *arguments, "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}"), done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("solver", ["gauss-seidel", "anderson"])
 def test_a_run_settles_by_the_solver_that_is_named(solver: str, tmp_path: Path) -> None:
     done = neuro_eq("run", *SMALL, "-b", "reference", "--solver", solver, "--out", "out", cwd=tmp_path)
