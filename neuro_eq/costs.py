@@ -43,7 +43,7 @@ class Cost(Frozen):
         """One sentence when the shapes of its populations do not fit it."""
         return None
 
-    def data_problem(self, a: Activities) -> str | None:
+    def data_problem(self, a: Mapping[str, np.ndarray]) -> str | None:
         """One sentence when what the populations of ``data`` are given is not what it is defined for."""
         return None
 
@@ -216,7 +216,7 @@ class TokenCrossEntropy(Readout):
             return f'"{self.population}" must have the shape (tokens, d), found {list(shape)}'
         return padding_problem(self.padding, shape[0], shapes)
 
-    def data_problem(self, a: Activities) -> str | None:
+    def data_problem(self, a: Mapping[str, np.ndarray]) -> str | None:
         return empty_problem(self.padding, a)
 
     def width(self, shape: Shape) -> int:

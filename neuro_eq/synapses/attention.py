@@ -27,6 +27,9 @@ from neuro_eq.synapses.tokens import OnTokens, Tokens, Valid, mean_outer
 Heads: TypeAlias = Inexact[Array, "batch heads tokens width"]
 """Queries or keys, one row for each head and token."""
 
+Merged: TypeAlias = Inexact[Array, "batch tokens whole"]
+"""The same, the heads of a token one after another."""
+
 
 class Attention(OnTokens):
     """An energy ``γ Σ_heads e(q, k)`` of one population's tokens.
@@ -122,11 +125,11 @@ class Attention(OnTokens):
         transpose = array_namespace(x).matrix_transpose
         return split(x @ transpose(theta["query"]), self.heads), split(x @ transpose(theta["key"]), self.heads)
 
-    def _forces(self, x: Tokens, valid: Valid | None, theta: Parameters) -> tuple[Tokens, Tokens]:
+    def _forces(self, x: Tokens, valid: Valid | None, theta: Parameters) -> tuple[Merged, Merged]:
         c, g = self.forces(*self._project(x, theta), valid)
         return self.gamma * merge(c), self.gamma * merge(g)
 
-    def _changes(self, x: Tokens, change: Tokens, valid: Valid | None, theta: Parameters) -> tuple[Tokens, Tokens]:
+    def _changes(self, x: Tokens, change: Tokens, valid: Valid | None, theta: Parameters) -> tuple[Merged, Merged]:
         dc, dg = self.force_changes(*self._project(x, theta), *self._project(change, theta), valid)
         return self.gamma * merge(dc), self.gamma * merge(dg)
 
@@ -156,14 +159,14 @@ def queries_of(valid: Valid | None) -> Array:
     return 1.0 if valid is None else valid[:, None, :, None]
 
 
-def split(x: Tokens, heads: int) -> Heads:
+def split(x: Merged, heads: int) -> Heads:
     """One token's row cut into heads."""
     xp = array_namespace(x)
     batch, tokens, whole = x.shape
     return xp.permute_dims(xp.reshape(x, (batch, tokens, heads, whole // heads)), (0, 2, 1, 3))
 
 
-def merge(x: Heads) -> Tokens:
+def merge(x: Heads) -> Merged:
     """The way back."""
     xp = array_namespace(x)
     batch, heads, tokens, width = x.shape

@@ -67,7 +67,7 @@ class Synapse(Frozen):
         """One sentence when the shapes of its populations do not fit it."""
         return None
 
-    def data_problem(self, a: Activities) -> str | None:
+    def data_problem(self, a: Mapping[str, np.ndarray]) -> str | None:
         """One sentence when what the populations of ``data`` are given is not what it is defined for."""
         return None
 

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from neuro_eq.arrays import Array, Parameters, Shape
 from neuro_eq.synapses.dense import spectral_norm
-from neuro_eq.synapses.pooling import Maps, Pooled
+from neuro_eq.synapses.pooling import Above, Mapped, Maps, Pooled
 
 MOST = 2**31
 """Numbers that one sample of a convolution may take on the way."""
@@ -88,17 +88,17 @@ class Convolution(Pooled):
         """What is constant has no part in the response."""
         return {**theta, "weight": factor * theta["weight"]}
 
-    def mapped(self, pre: Maps, theta: Parameters) -> Maps:
+    def mapped(self, pre: Maps, theta: Parameters) -> Mapped:
         xp = array_namespace(pre)
         seen = _matrix(theta["weight"]) @ self._seen(pre)
         return xp.reshape(seen, (pre.shape[0], -1, *self._places(pre.shape[2:])))
 
-    def mapped_back(self, post: Maps, like: Maps, theta: Parameters) -> Maps:
+    def mapped_back(self, post: Mapped, like: Maps, theta: Parameters) -> Maps:
         xp = array_namespace(post)
         flat = xp.reshape(post, (post.shape[0], post.shape[1], -1))
         return self._unseen(xp.matrix_transpose(_matrix(theta["weight"])) @ flat, like)
 
-    def pair(self, post: Maps, pre: Maps, theta: Parameters) -> dict[str, Array]:
+    def pair(self, post: Mapped, pre: Maps, theta: Parameters) -> dict[str, Array]:
         xp = array_namespace(post)
         rows = xp.reshape(xp.permute_dims(post, (1, 0, 2, 3)), (post.shape[1], -1))
         seen = xp.permute_dims(self._seen(pre), (0, 2, 1))
@@ -108,7 +108,7 @@ class Convolution(Pooled):
     def offset(self, theta: Parameters) -> Array | None:
         return theta["bias"][:, None, None] if self.bias else None
 
-    def offset_gradient(self, post: Maps) -> dict[str, Array]:
+    def offset_gradient(self, post: Above) -> dict[str, Array]:
         xp = array_namespace(post)
         return {"bias": xp.sum(post, axis=(0, 2, 3)) / post.shape[0]} if self.bias else {}
 
@@ -146,7 +146,7 @@ class Convolution(Pooled):
             padded[:, :, rows, columns_] += parts[:, :, i, :, :]
         return padded[:, :, edge : edge + height, edge : edge + width]
 
-    def _padded(self, maps: Maps) -> Maps:
+    def _padded(self, maps: Maps) -> Inexact[Array, "batch channels tall wide"]:
         if not self.padding:
             return maps
         xp, edge = array_namespace(maps), self.padding

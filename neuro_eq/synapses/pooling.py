@@ -16,6 +16,12 @@ from neuro_eq.synapses.base import SymmetricSynapse
 Maps: TypeAlias = Inexact[Array, "batch channels height width"]
 """One population of feature maps."""
 
+Mapped: TypeAlias = Inexact[Array, "batch mapped rows columns"]
+"""What a linear map makes of them, before it is pooled."""
+
+Above: TypeAlias = Inexact[Array, "batch above upright across"]
+"""The maps of the target."""
+
 Windows: TypeAlias = Inexact[Array, "batch channels tall wide inside"]
 """The same numbers, those of a window along the last axis."""
 
@@ -84,15 +90,15 @@ class Pooled(SymmetricSynapse):
         """The shape of ``L a_pre``."""
         return source
 
-    def mapped(self, pre: Maps, theta: Parameters) -> Maps:
+    def mapped(self, pre: Maps, theta: Parameters) -> Mapped:
         """``L a_pre``."""
         return pre
 
-    def mapped_back(self, post: Maps, like: Maps, theta: Parameters) -> Maps:
+    def mapped_back(self, post: Mapped, like: Maps, theta: Parameters) -> Maps:
         """``Lᵀ`` of maps, in the source's shape."""
         return post
 
-    def pair(self, post: Maps, pre: Maps, theta: Parameters) -> dict[str, Array]:
+    def pair(self, post: Mapped, pre: Maps, theta: Parameters) -> dict[str, Array]:
         """``∂⟨post, L a_pre⟩/∂θ``, mean over the batch."""
         return {}
 
@@ -100,7 +106,7 @@ class Pooled(SymmetricSynapse):
         """What is added to every unit of a channel of the target, or nothing."""
         return None
 
-    def offset_gradient(self, post: Maps) -> dict[str, Array]:
+    def offset_gradient(self, post: Above) -> dict[str, Array]:
         """``∂⟨a_post, offset⟩/∂θ``, mean over the batch."""
         return {}
 
@@ -144,27 +150,27 @@ class Pooled(SymmetricSynapse):
         down = self.pair(self._unpooled(a, a[self.target], theta), lam[self.source], theta)
         return {**{name: up[name] + down[name] for name in up}, **self.offset_gradient(lam[self.target])}
 
-    def _up(self, a: Activities, theta: Parameters) -> Maps:
+    def _up(self, a: Activities, theta: Parameters) -> Above:
         mapped = self.windows(self.mapped(a[self.source], theta))
         pooled = array_namespace(mapped).sum(self._share_of(mapped) * mapped, axis=-1)
         offset = self.offset(theta)
         return pooled if offset is None else pooled + offset
 
-    def _down(self, a: Activities, post: Maps, theta: Parameters) -> Maps:
+    def _down(self, a: Activities, post: Above, theta: Parameters) -> Maps:
         return self.mapped_back(self._unpooled(a, post, theta), a[self.source], theta)
 
-    def _unpooled(self, a: Activities, post: Maps, theta: Parameters) -> Maps:
+    def _unpooled(self, a: Activities, post: Above, theta: Parameters) -> Mapped:
         """``S ⊙ post`` of each window."""
         return self.from_windows(self._share(a, theta) * post[..., None])
 
-    def _share(self, a: Activities, theta: Parameters) -> Windows:
+    def _share(self, a: Activities, theta: Parameters) -> Array:
         """``S`` at these activities."""
         if self.pool == "max":
             return self._share_of(self.windows(self.mapped(a[self.source], theta)))
         return self._share_of(a[self.target][..., None])
 
-    def _share_of(self, mapped: Windows) -> Windows:
-        """``S`` of windows; of an average all that is asked of them is their type."""
+    def _share_of(self, mapped: Array) -> Array:
+        """``S`` of windows, in a shape that meets theirs; of an average all that is asked of them is their type."""
         xp = array_namespace(mapped)
         inside = self._side * self._side
         if self.pool != "max":
@@ -172,7 +178,7 @@ class Pooled(SymmetricSynapse):
         first = xp.argmax(real_part(mapped), axis=-1, keepdims=True)
         return xp.astype(first == xp.arange(inside, device=device(mapped)), mapped.dtype)
 
-    def windows(self, maps: Maps) -> Windows:
+    def windows(self, maps: Mapped) -> Windows:
         """Maps cut into windows."""
         xp, side = array_namespace(maps), self._side
         batch, channels, height, width = maps.shape
@@ -180,7 +186,7 @@ class Pooled(SymmetricSynapse):
         together = xp.permute_dims(cut, (0, 1, 2, 4, 3, 5))
         return xp.reshape(together, (batch, channels, height // side, width // side, side * side))
 
-    def from_windows(self, windows: Windows) -> Maps:
+    def from_windows(self, windows: Windows) -> Mapped:
         """The way back."""
         xp, side = array_namespace(windows), self._side
         batch, channels, tall, wide, _ = windows.shape

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 from array_api_compat import array_namespace
 from pydantic import Field
 
-from neuro_eq.arrays import Activities, Array, Parameters, Shape, Units, real_part
+from neuro_eq.arrays import Array, Parameters, Shape, Units, real_part
 from neuro_eq.synapses.embedding import Embedding
 from neuro_eq.synapses.tokens import Tokens, mean_outer
 
@@ -35,7 +37,7 @@ class TokenEmbedding(Embedding):
             f"found {list(source)}"
         )
 
-    def data_problem(self, a: Activities) -> str | None:
+    def data_problem(self, a: Mapping[str, np.ndarray]) -> str | None:
         ids = a[self.source]
         xp = array_namespace(ids)
         if ids.ndim == 3 or bool(xp.all((ids == xp.round(ids)) & (ids >= 0) & (ids < self.vocabulary))):

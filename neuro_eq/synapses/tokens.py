@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from typing import TypeAlias
 
+import numpy as np
 from array_api_compat import array_namespace
 from jaxtyping import Inexact
 
@@ -60,7 +61,7 @@ class OnTokens(SymmetricSynapse):
         problem = shared_problem(self.populations, self.driven, shapes)
         return problem or padding_problem(self.padding, wanted[0], shapes)
 
-    def data_problem(self, a: Activities) -> str | None:
+    def data_problem(self, a: Mapping[str, np.ndarray]) -> str | None:
         return empty_problem(self.padding, a)
 
     # -- one population ----------------------------------------------------------------------------------------
@@ -162,7 +163,7 @@ def padding_problem(padding: str | None, tokens: int, shapes: Mapping[str, Shape
     return f'"{padding}" must have one number for each token, [{tokens}], found {list(shapes[padding])}'
 
 
-def empty_problem(padding: str | None, a: Activities) -> str | None:
+def empty_problem(padding: str | None, a: Mapping[str, np.ndarray]) -> str | None:
     """One sentence when a sample has no token that takes part."""
     if padding is None:
         return None

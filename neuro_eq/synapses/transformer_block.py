@@ -14,12 +14,12 @@ from pydantic import Field
 from neuro_eq.activations import LayerNorm, tangent_of_normal
 from neuro_eq.arrays import Activities, Array, Parameters, Reach, Shape, inner
 from neuro_eq.errors import SpecError
-from neuro_eq.synapses.attention import Heads, merge, split
+from neuro_eq.synapses.attention import Heads, Merged, merge, split
 from neuro_eq.synapses.base import DirectedSynapse
 from neuro_eq.synapses.conventional_attention import Weights, linear_weights, softmax_weights
 from neuro_eq.synapses.dense import spectral_norm
 from neuro_eq.synapses.embedding import glorot
-from neuro_eq.synapses.feed_forward import STEEPEST, nonlinearity
+from neuro_eq.synapses.feed_forward import STEEPEST, Hidden, nonlinearity
 from neuro_eq.synapses.tokens import (
     Tokens,
     Valid,
@@ -38,12 +38,12 @@ class Passed:
     x: Tokens
     weights: Weights
     v: Heads
-    o: Tokens
+    o: Merged
     z: Tokens
     sigma: Array
     n: Tokens
-    p: Tokens
-    slope: Tokens
+    p: Hidden
+    slope: Hidden
     y: Tokens
     masks: tuple[Tokens, Tokens] | tuple[float, float]
 
@@ -135,7 +135,7 @@ class TransformerBlock(DirectedSynapse):
             return f'"{self.masks}" must hold two masks of tokens, {[2, *shape]}, found {list(shapes[self.masks])}'
         return padding_problem(self.padding, shape[0], shapes)
 
-    def data_problem(self, a: Activities) -> str | None:
+    def data_problem(self, a: Mapping[str, np.ndarray]) -> str | None:
         return empty_problem(self.padding, a)
 
     def parameter_shapes(self, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -271,6 +271,6 @@ class TransformerBlock(DirectedSynapse):
         return split(_times(x, weight), self.heads)
 
 
-def _times(x: Tokens, weight: Array) -> Tokens:
+def _times(x: Tokens, weight: Array) -> Merged:
     """``W x`` of every token."""
     return x @ array_namespace(x).matrix_transpose(weight)
