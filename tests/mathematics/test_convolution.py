@@ -157,7 +157,6 @@ def test_a_network_of_maps():
         ne.HolomorphicEP().refuse(ne.models.conv_hopfield((8, 8), 2, activation="tanh"))
     for fields, message in (
         ({"kernel": 2}, "kernel: the side of a kernel must be odd, found 2"),
-        ({"pool": "mean"}, "pool: no pooling 'mean'; known: max, average"),
         ({"channels": ()}, "channels: need at least one population of maps"),
     ):
         with pytest.raises(ne.SpecError) as error:

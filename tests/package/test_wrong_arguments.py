@@ -56,6 +56,18 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: ne.Relaxation(solver="picrd"), r'.*no solver \'picrd\'; did you mean "picard"\?'),
     (lambda: ne.EqProp(0), r"beta: a nudge must not be 0 \(found 0\)"),
     (lambda: ne.EqProp(phases="both"), r"phases: input should be 'centered' or 'one-sided' \(found 'both'\)"),
+    (
+        lambda: ne.models.energy_transformer((8, 8), 3, patch=4, attention="hard"),
+        r"attention: no attention 'hard'; known: softmax, linear",
+    ),
+    (
+        lambda: ne.models.energy_transformer((8, 8), 3, patch=4, readout="al"),
+        r"readout: no readout 'al'; did you mean \"all\"\?",
+    ),
+    (
+        lambda: ne.models.conv_hopfield((8, 8), 3, pool="mean"),
+        r"pool: no pooling 'mean'; known: max, average",
+    ),
     (lambda: net().set_parameters({"foo": 1}), r"foo: no such parameter; known: .*"),
     (
         lambda: net().set_parameters({"output_bias.bias": "a"}),

@@ -415,11 +415,6 @@ def test_toreqprop_prior():
         ("energy_transformer", {"vocabulary": 5}, "shape: ids come in one row, [tokens], found [8, 8]"),
         ("energy_transformer", {"patch": 4, "depth": 0}, "depth: need at least one block, found 0"),
         (
-            "energy_transformer", {"patch": 4, "attention": "hard"},
-            "attention: no attention 'hard'; known: softmax, linear",
-        ),
-        ("energy_transformer", {"patch": 4, "readout": "al"}, "readout: no readout 'al'; did you mean \"all\"?"),
-        (
             "energy_transformer", {"patch": 4, "depth": 3, "tied_pairs": True},
             "tied_pairs: pairs need an even number of blocks, found 3",
         ),
