@@ -36,6 +36,7 @@ class TensorDrives(Drives):
         super().__init__(dynamics, theta, task, beta, {}, still)
         reading = [*dynamics.moving, *(s for s in dynamics.still if isinstance(s, StepGate))]
         read = {name for synapse in reading for name in synapse.populations}
+        read.update(() if self.spec.cost is None else self.spec.cost.data)
         self.inputs = {name: value for name, value in self.inputs.items() if name in read}
         self.squared = isinstance(self.spec.cost, SquaredError)
         self._look_up()

@@ -27,6 +27,11 @@ SPECS = {
         synapses=[ne.Dense(source="x", target="t"), ne.Dense(source="t", target="o"), ne.Dense(source="o", target="x")],
         cost={"kind": "squared_error", "population": "o"},
     ),
+    "words": lambda: ne.models.energy_transformer((4,), 3, vocabulary=6, depth=2, width=4, heads=2, patterns=5),
+    "dropout": lambda: ne.models.looped_transformer(
+        (2, 4), 3, patch=2, depth=3, width=2, heads=1, hidden=3, dropout=0.3
+    ),
+    "maps": lambda: ne.models.conv_hopfield((4, 4), 3, channels=(2, 3), pool="average", activation="tanh"),
 }
 
 
@@ -62,7 +67,7 @@ class Sizes:
 
         self.found: list[int] = []
         # Some solvers are done within a chunk of the usual length.
-        monkeypatch.setattr(engine, "ON_THE_CPU", 2)
+        monkeypatch.setattr(engine, "ON_THE_CPU", 1)
         call = settling.Chunk.__call__
 
         def counted(chunk, moving, steps):
@@ -184,6 +189,34 @@ def test_those_that_are_not_finite_or_diverge_leave_too(settling, monkeypatch, d
     np.testing.assert_array_equal(found.status, wanted)
     assert (found.steps[[0, 2, 3, 4]] == 0).all()
     assert sizes.found[-1] < 40
+
+
+def test_data_that_the_cost_alone_reads_leave_too(need, contracting, samples, dtype):
+    """No synapse that moves knows which tokens are padding: the nudge does."""
+    need("torch")
+    spec = ne.Network(
+        populations=[
+            ne.Population(name="x", shape=(4,), clamped=True),
+            ne.Population(name="h", shape=(4, 3), activation="layer_norm"),
+        ],
+        synapses=[
+            ne.synapses.TokenEmbedding(source="x", target="h", vocabulary=5),
+            ne.synapses.TokenMemory(target="h", patterns=4, form="softplus"),
+        ],
+        cost={"kind": "token_cross_entropy", "population": "h", "classes": 2, "padding": "x"},
+    )
+    data, ends = samples(spec, 30, 2), []
+    for backend, kind in (("torch", dtype), ("reference", "float64")):
+        net = ne.compile(spec, backend=backend, dtype=kind)
+        net.set_parameters(contracting(spec, 1))
+        tol = np.logspace(-1, -5, 30)
+        ends.append(net.relax(data.x, target=data.y, beta=(0.2, -0.2), start=data.start, tol=tol))
+    for found, wanted in zip(*ends, strict=True):
+        same = found.steps == wanted.steps
+        assert same.all() if dtype == "float64" else np.abs(found.steps - wanted.steps).max() <= 1
+        np.testing.assert_allclose(
+            net.to_numpy(found.states["h"])[same], wanted.states["h"][same], rtol=0, atol=WITHIN[dtype]
+        )
 
 
 def test_the_still_drive_is_computed_once_a_batch(need, monkeypatch, contracting, samples):

@@ -17,7 +17,25 @@ SPECS = {
     "directed": lambda: ne.models.looped_mlp(5, 8, 4, symmetric=False, cost="squared_error"),
     "memory": lambda: ne.models.modern_hopfield_mlp(5, 8, 4),
     "gated": lambda: ne.models.gated_mlp(5, 8, 4, gate="drive"),
+    "transformer": lambda: ne.models.energy_transformer((2, 4), 3, patch=2, depth=2, width=4, heads=2, patterns=5),
+    "block": lambda: ne.models.looped_transformer((2, 4), 3, patch=2, width=4, heads=2, hidden=5, dropout=0.3),
+    "maps": lambda: ne.models.conv_hopfield((2, 4, 4), 3, channels=(2, 2), skips=True),
 }
+MASKED = ne.Network(
+    populations=[
+        ne.Population(name="ids", shape=(4,), clamped=True),
+        ne.Population(name="h", shape=(4, 6), activation="layer_norm"),
+        ne.Population(name="g", shape=(4, 6), activation="layer_norm"),
+    ],
+    synapses=[
+        ne.synapses.TokenEmbedding(source="ids", target="h", vocabulary=5),
+        ne.synapses.SoftmaxAttention(target="h", heads=2, causal=True, padding="ids"),
+        ne.synapses.LinearAttention(target="g", padding="ids"),
+        ne.synapses.TransformerBlock(source="h", target="g", hidden=5, padding="ids", causal=True),
+    ],
+    cost={"kind": "token_cross_entropy", "population": "g", "classes": 2, "padding": "ids"},
+)
+"""Ids, which are whole numbers, and masks of both kinds."""
 
 
 @pytest.fixture
@@ -133,7 +151,7 @@ def test_histories_are_not_recorded(recordings, contracting, samples):
     assert tape.recorded == 0
 
 
-@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("name", [*SPECS, "masked"])
 @pytest.mark.parametrize("betas", [(0.0,), (0.1, -0.1)], ids=["free", "pair"])
 def test_a_chunk_asks_for_no_number(recordings, samples, name, betas):
     """Tensors on torch's ``meta`` device have none, and raise: so would a recording, where a GPU had to be asked."""
@@ -148,7 +166,7 @@ def test_a_chunk_asks_for_no_number(recordings, samples, name, betas):
     def bare(*shape, dtype=torch.float32):
         return torch.empty(shape, dtype=dtype, device="meta")
 
-    spec, batch, phases = SPECS[name](), 6, len(betas)
+    spec, batch, phases = MASKED if name == "masked" else SPECS[name](), 6, len(betas)
     data = samples(spec, batch, 0)
     inputs, start = ({n: bare(*v.shape) for n, v in values.items()} for values in (data.x, data.start))
     anchor = {**inputs, **start} if spec.asymmetric else None

@@ -18,6 +18,16 @@ SPECS = {
     "directed": lambda: ne.models.looped_mlp(4, 7, 3, symmetric=False, cost="squared_error"),
     "layer norm": lambda: ne.models.modern_hopfield_mlp(4, 6, 3),
     "gated": lambda: ne.models.gated_mlp(4, 6, 3, gate="drive"),
+    "words": lambda: ne.models.energy_transformer((4,), 3, vocabulary=6, depth=2, width=4, heads=2, memory="softplus"),
+    "linear": lambda: ne.models.energy_transformer((2, 4), 3, patch=2, width=4, heads=2, attention="linear"),
+    "symmetric": lambda: ne.models.looped_transformer((2, 4), 3, patch=2, width=4, heads=2, hidden=5, symmetric=True),
+    "block": lambda: ne.models.looped_transformer(
+        (4,), 3, vocabulary=6, depth=2, width=4, heads=2, hidden=5, attention="softmax", feed_forward="gelu"
+    ),
+    "linear block": lambda: ne.models.looped_transformer(
+        (2, 4), 3, patch=2, width=4, heads=2, hidden=5, dropout=0.3, feed_forward="gelu"
+    ),
+    "maps": lambda: ne.models.conv_hopfield((4, 4), 3, channels=(2, 3), pool="average", activation="tanh", skips=True),
 }
 FREE = ne.Relaxation(solver=ne.Picard(0.9), tol=1e-14, max_steps=2000)
 WITHIN = 1e-12
@@ -50,28 +60,31 @@ class Theirs:
         import torch
 
         self.net, self.dynamics = net, net.dynamics
-        self.sizes = {p.name: p.size for p in net.spec.free}
-        self.theta = {n: value.clone().requires_grad_() for n, value in net.parameters.items()}
+        self.free = net.spec.free
+        self.leaves = {n: value.clone().requires_grad_() for n, value in net.parameters.items()}
+        # Where parameters are tied (W = Wᵀ) the gradient is that along admissible changes.
+        self.theta = net.spec.project(self.leaves)
         self.inputs = {n: torch.tensor(value) for n, value in data.x.items()}
         self.y = torch.tensor(data.y)
         self.zero = torch.zeros((len(data.y), net.spec.free_units), dtype=torch.float64)
 
     def activities(self, z):
-        parts = z.split(list(self.sizes.values()), dim=1)
-        return {**self.inputs, **dict(zip(self.sizes, parts, strict=True))}
+        parts = z.split([p.size for p in self.free], dim=1)
+        shaped = {p.name: part.reshape(-1, *p.shape) for p, part in zip(self.free, parts, strict=True)}
+        return {**self.inputs, **shaped}
 
     def __call__(self, z, tau=1.0):
         import torch
 
         drive = self.dynamics.drive(self.activities(z), self.theta)
         a = self.dynamics.activities(drive, self.inputs, self.theta)
-        return tau * torch.cat([a[name] for name in self.sizes], dim=1) + (1.0 - tau) * z
+        return tau * torch.cat([a[p.name].flatten(1) for p in self.free], dim=1) + (1.0 - tau) * z
 
     def gradient(self, z):
         import torch
 
         cost = self.dynamics.cost(self.activities(z), self.y, self.theta).mean()
-        return torch.autograd.grad(cost, list(self.theta.values()), allow_unused=True, materialize_grads=True)
+        return torch.autograd.grad(cost, list(self.leaves.values()), allow_unused=True, materialize_grads=True)
 
 
 def settled(get_deq, theirs, solver, **options):

@@ -15,9 +15,12 @@ METHODS = {
     "vector field": ne.VectorField(0.1),
     "dyadic": ne.DyadicEP(),
     "holomorphic": ne.HolomorphicEP(0.1),
+    "continual": ne.ContinualEP(0.1),
     "implicit": ne.ImplicitDifferentiation(),
+    "jfb": ne.JFB(),
+    "phantom": ne.Phantom(3, 0.7),
 }
-DIRECTED = ("asymep", "vector field", "dyadic", "implicit")
+DIRECTED = ("asymep", "vector field", "dyadic", "implicit", "jfb", "phantom")
 """Those that need no energy."""
 
 
@@ -112,6 +115,41 @@ def test_gradients_and_training_steps(torch, saved, contracting, name, symmetric
         assert not any(value.requires_grad for value in gradient.values())
         parameters, state = optimizer.step(net.parameters, gradient, state)
         net.set_parameters(parameters, adopt=True)
+    assert saved == []
+
+
+MODELS = {
+    "softmax": lambda: ne.models.energy_transformer((2, 4), 3, patch=2, depth=2, width=4, heads=2, memory="softplus"),
+    "words": lambda: ne.models.energy_transformer((4,), 3, vocabulary=6, width=4, heads=2, attention="linear"),
+    "symmetric": lambda: ne.models.looped_transformer((2, 4), 3, patch=2, width=4, heads=2, hidden=5, symmetric=True),
+    "block": lambda: ne.models.looped_transformer((4,), 3, vocabulary=6, width=4, heads=2, hidden=5, dropout=0.3),
+    "softmax block": lambda: ne.models.looped_transformer(
+        (2, 4), 3, patch=2, width=4, heads=2, hidden=5, attention="softmax", feed_forward="gelu"
+    ),
+    "maps": lambda: ne.models.conv_hopfield((4, 4), 3, channels=(2, 3), skips=True),
+    "averaged maps": lambda: ne.models.conv_hopfield((4, 4), 3, channels=(2, 3), pool="average", activation="tanh"),
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_transformers_and_maps_by_every_method_that_takes_them(torch, saved, contracting, samples, model):
+    spec = MODELS[model]()
+    net = ne.compile(spec, backend="torch")
+    net.set_parameters({n: asking(torch, value) for n, value in contracting(spec, 2).items()})
+    data = samples(spec, 5, 3)
+    x = {name: asking(torch, value) for name, value in data.x.items()}
+    taken = []
+    for name, method in METHODS.items():
+        try:
+            method.refuse(spec)
+        except ne.SpecError:
+            continue
+        gradient, evidence = method.gradient(net, x, data.y)
+        states = [u for phase in (evidence.free, *evidence.nudged) for u in phase.states.values()]
+        assert not any(value.requires_grad for value in (*gradient.values(), *states))
+        taken.append(name)
+    assert set(DIRECTED) <= set(taken)
+    assert ("eqprop" in taken) == (not spec.asymmetric)
     assert saved == []
 
 
