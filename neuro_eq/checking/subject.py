@@ -19,7 +19,7 @@ from neuro_eq.errors import DataError
 from neuro_eq.methods import DyadicEP, Evidence, GradientMethod
 from neuro_eq.solvers import Picard, Relaxation
 from neuro_eq.spec import Network
-from neuro_eq.synapses import SymmetricSynapse
+from neuro_eq.synapses import SymmetricSynapse, TokenEmbedding
 
 BUDGET = 5000
 """Steps that the oracle may take where its answer has to be exact."""
@@ -158,15 +158,35 @@ class Disturbed(Dynamics):
 
 
 def random_samples(spec: Network, count: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-    """Inputs of mean 0 and standard deviation 1, and targets that any cost takes: random classes as one-hot rows."""
+    """Inputs, and targets that any cost takes: random classes as one-hot rows.
+
+    Inputs have the mean 0 and the standard deviation 1, ids are those of the vocabulary, masks let one token in two
+    take part and the first of every sample, and what is drawn is drawn.
+    """
     rng = np.random.default_rng([seed, 30])
-    x = {p.name: single(rng.normal(size=(count, *p.shape))) for p in spec.clamped}
+    x = {p.name: single(rng.normal(size=(count, *p.shape))) for p in spec.given}
+    ids = {s.source: s.vocabulary for s in spec.synapses if isinstance(s, TokenEmbedding)}
+    for name, size in ids.items():
+        if len(spec.shapes[name]) == 1:
+            x[name] = single(rng.integers(size, size=x[name].shape))
+    for name in _paddings(spec):
+        x[name] = x[name] if name in ids else single(x[name] > 0)
+        x[name][:, 0] = np.maximum(x[name][:, 0], 1.0)
+    for p in spec.clamped:
+        if p.drawn is not None:
+            x[p.name] = single(p.drawn.sample((count, *p.shape), rng))
     if spec.cost is None:
         return x, None
     outputs = spec.cost.outputs(spec.shapes)
     if outputs == 1:
         return x, single(rng.uniform(size=(count, 1)))
     return x, np.eye(outputs)[rng.integers(outputs, size=count)]
+
+
+def _paddings(spec: Network) -> set[str]:
+    """The given populations that say which tokens take part."""
+    named = {getattr(reader, "padding", None) for reader in (*spec.synapses, spec.cost)}
+    return {p.name for p in spec.given if p.name in named}
 
 
 def given_samples(spec: Network, x: Any, y: Any, to_numpy: Any = np.asarray) -> tuple[dict[str, np.ndarray], Any]:

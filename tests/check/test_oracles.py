@@ -10,7 +10,7 @@ from neuro_eq.checking.convergence import descent, safe_alpha
 from neuro_eq.checking.differences import derivative
 from neuro_eq.checking.methods import order
 from neuro_eq.checking.report import Curve
-from neuro_eq.checking.subject import PROBE, Subject, single
+from neuro_eq.checking.subject import PROBE, Subject, random_samples, single
 from neuro_eq.comparison import Discrepancy, cosine, gradient_discrepancies, joined, relative
 from neuro_eq.engine import Agreement
 
@@ -166,3 +166,29 @@ def test_angles_and_norms():
     assert np.isnan(cosine(left, {"a": np.zeros(2), "b": np.zeros(1)}))
     assert relative(left, right) == pytest.approx(np.sqrt(2) / 2)
     assert relative(left, {"a": np.zeros(2), "b": np.zeros(1)}) == pytest.approx(np.sqrt(2))
+
+
+def test_random_samples_are_what_the_network_is_defined_for():
+    """Ids, masks of which no sample is empty, and draws; all of which relaxing would refuse otherwise."""
+    spec = ne.Network(
+        populations=[
+            ne.Population(name="ids", shape=6, clamped=True),
+            ne.Population(name="present", shape=6, clamped=True),
+            ne.Population(name="masks", shape=(2, 6, 4), clamped=True, drawn={"kind": "dropout", "rate": 0.5}),
+            ne.Population(name="h", shape=(6, 4), activation="layer_norm"),
+        ],
+        synapses=[
+            ne.synapses.TokenEmbedding(source="ids", target="h", vocabulary=5),
+            ne.synapses.TransformerBlock(source="h", target="h", hidden=3, padding="present", masks="masks"),
+            ne.synapses.TokenMemory(target="h", patterns=3, padding="ids"),
+        ],
+        cost={"kind": "token_cross_entropy", "population": "h", "classes": 3, "padding": "ids"},
+    )
+    for seed in range(5):
+        x, y = random_samples(spec, 40, seed)
+        assert {name: value.shape[1:] for name, value in x.items()} == {p.name: p.shape for p in spec.clamped}
+        assert set(np.unique(x["ids"])) == {0.0, 1.0, 2.0, 3.0, 4.0}
+        assert set(np.unique(x["present"])) == {0.0, 1.0}
+        assert set(np.unique(x["masks"])) == {0.0, 2.0}
+        assert y is not None
+        ne.compile(spec, backend="reference").relax(x, max_steps=0)
