@@ -7,6 +7,9 @@ joint.  With
 
 every linear response has ``‖Dρ'‖₂ ≤ ‖N‖₂``, whatever the data and the state, so ``‖N‖₂ ≤ c < 1`` leaves one fixed
 point, to which every start settles.  What comes from data and what leaves through a readout is free.
+
+A drive that jumps has a response on either side and none where it does: free maps that are pooled by their maximum may
+have more fixed points than one within the budget, or none.
 """
 
 from __future__ import annotations

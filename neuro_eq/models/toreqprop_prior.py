@@ -18,8 +18,9 @@ def toreqprop_prior(
 ) -> Network:
     """Linear attention, no symmetry: d 256, 8 heads, 1024 feed-forward units, dropout 0.1.
 
-    The small variant has d 128, 4 heads, 512 feed-forward units and no dropout.  How the earlier work cut its images
-    and how many blocks it had is not known: patches of 7 × 7 and one block that loops on itself are our reading.
+    The small variant has d 128, 4 heads, 512 feed-forward units and no dropout.  How the earlier work cut its images,
+    how many blocks it had and how it began is not known: patches of 7 × 7, one block that loops on itself, a layer norm
+    with ε = 1 and the start values of :func:`looped_transformer` are our reading.
 
     It was trained by the one-sided vector field with β = 0.22 (0.20 for the small one), Adam with a learning rate of
     0.002 and 15 epochs, and settled with a damping of 0.8, which we read as ``h ← (1 − 0.8) h + 0.8 f(h)``:

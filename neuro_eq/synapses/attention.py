@@ -68,7 +68,7 @@ class Attention(OnTokens):
         return {name: rng.uniform(-bound, bound, shape) for name, shape in self.parameter_shapes(shapes).items()}
 
     def scaled(self, theta: Parameters, factor: float) -> dict[str, Array]:
-        """Every term of the bound has both matrices in it, each at least once."""
+        """Every term of the bound is at least quadratic in the two matrices."""
         return {name: math.sqrt(factor) * value for name, value in theta.items()}
 
     # -- one head's energy -------------------------------------------------------------------------------------

@@ -35,8 +35,9 @@ class Pooled(SymmetricSynapse):
         onto the target   S ⊙ L a_pre, summed over each window
         onto the source   Lᵀ (S ⊙ a_post of each window)
 
-    are the drives, and for changes of the activities the response as well, as ``S`` does not change, or jumps: the
-    maximum has kinks where another unit takes over.
+    are the drives, and for changes of the activities the response as well, as ``S`` does not change, or jumps.  Where
+    another unit takes over, the target is driven by a maximum that has a kink there, but a free source by a drive that
+    jumps.  No norm bounds a jump: what is said of the response holds between them, and so does a norm budget.
 
     Args:
         source, target: populations ``(channels, height, width)``.

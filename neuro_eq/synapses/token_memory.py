@@ -21,7 +21,7 @@ Scores = Inexact[Array, "batch tokens patterns"]
 
 STEEPEST = 1.0 + math.exp(-3.0)
 """A bound on the slope of ``softplus(t) σ(t)``: with ``w = e^−t`` and ``softplus(t) ≤ t + w`` it is at most
-``(1 + t w + w²)/(1 + w)² ≤ 1 + (t − 2) w``, which is largest at t = 3."""
+``(1 + t w + w²)/(1 + w)²``, which up to t = 2 is at most 1 and beyond at most ``1 + (t − 2) w``, largest at t = 3."""
 
 
 class TokenMemory(OnTokens):

@@ -130,6 +130,35 @@ def test_a_maximum_is_felt_where_it_was_taken():
     assert np.sum(pooling.drive(equal, {}, ["p"])["p"]) == 7.0, "of equal units one is taken, not all"
 
 
+@pytest.mark.parametrize(("sign", "fixed_points"), [(1.0, 2), (-1.0, 0)])
+def test_no_budget_holds_what_jumps(sign, fixed_points):
+    """The largest unit of a window is driven by w·t beside its own x: upwards it stays the largest one, whichever it
+    was; downwards it never does, and there is nowhere to settle."""
+    spec = ne.Network(
+        populations=[
+            ne.Population(name="x", shape=(1, 2, 2), clamped=True),
+            ne.Population(name="on", shape=1, clamped=True),
+            ne.Population(name="h", shape=(1, 2, 2)),
+            ne.Population(name="t", shape=(1, 1, 1)),
+        ],
+        synapses=[
+            Dense(source="x", target="h"),
+            Dense(source="on", target="t"),
+            Convolution(source="h", target="t", kernel=1, pool="max", bias=False),
+        ],
+    )
+    net = ne.compile(spec, backend="reference")
+    net.set_parameters({"x_h.weight": np.eye(4), "on_t.weight": np.eye(1), "h_t.weight": np.full((1, 1, 1, 1), 0.4)})
+    assert ne.NormBudget().value(spec, net.parameters) == pytest.approx(0.4, rel=1e-12)
+    x = {"x": np.array([[[[1.0, 1.01], [-5.0, -5.0]]]] * 2), "on": np.full((2, 1), 4.0 * sign)}
+    start = {"h": np.array([[[[1.5, 1.0], [-5.0, -5.0]]], [[[1.0, 1.5], [-5.0, -5.0]]]]), "t": np.zeros((2, 1, 1, 1))}
+    at = net.relax(x, start=start, tol=1e-9, max_steps=500)
+    assert at.converged.sum() == fixed_points
+    if fixed_points:
+        largest = at.states["h"].reshape(2, 4).argmax(axis=1)
+        np.testing.assert_array_equal(largest, [0, 1])
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
