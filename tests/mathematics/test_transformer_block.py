@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -187,21 +189,51 @@ def test_draws_depend_on_the_seed_and_the_name_only():
 
 
 def test_training_draws_for_every_batch_and_resumes_with_the_same(tmp_path):
-    """Two epochs, or one and then the other: the same numbers, bit for bit; and not those without dropout."""
+    """At once, in two runs of an epoch each, or stopped within one: the same numbers, bit for bit.
+
+    And not those without dropout, nor those of one mask for all batches.
+    """
     data = ne.datasets.load_data("digits", 0).subset(48, 16)
     spec = ne.models.looped_transformer((8, 8), 10, patch=4, width=4, heads=2, hidden=5, dropout=0.5)
-    how = {"method": ne.AsymEP(0.5), "free": ne.Relaxation(max_steps=30), "batch_size": 16}
+    seen = []
+
+    class Watched(ne.AsymEP):
+        def gradient(self, net, x, y, **how):
+            seen.append(x["block1_dropout"])
+            return super().gradient(net, x, y, **how)
 
     def trained(**options):
+        how = {"free": ne.Relaxation(max_steps=30), "batch_size": 16, "method": Watched(0.5), **options}
         net = ne.compile(spec, backend="reference")
-        ne.train(net, data, **how, **options)
-        return net.parameters
+        ne.train(net, data, **how)
+        return {name: value.copy() for name, value in net.parameters.items()}
 
-    whole = trained(epochs=2)
-    trained(epochs=1, checkpoint=tmp_path / "run.ckpt")
-    resumed = trained(epochs=2, checkpoint=tmp_path / "run.ckpt", resume=True)
+    whole, masks = trained(epochs=2), list(seen)
+    assert len(masks) == 6
+    assert all(np.any(one != other) for one, other in itertools.combinations(masks, 2))
+    assert all(set(np.unique(mask)) == {0.0, 2.0} for mask in masks)
+
+    trained(epochs=1, checkpoint=tmp_path / "epochs.ckpt")
+    resumed = trained(epochs=2, checkpoint=tmp_path / "epochs.ckpt", resume=True)
+
+    class Stop:
+        def batch(self, epoch, batch, batches, tally):
+            if (epoch, batch) == (2, 1):
+                raise KeyboardInterrupt
+
+        def epoch(self, result):
+            pass
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(epochs=2, checkpoint=tmp_path / "batches.ckpt", reporter=Stop())
+    seen.clear()
+    within = trained(epochs=2, checkpoint=tmp_path / "batches.ckpt", resume=True)
+    assert len(seen) == 2
     for name, value in whole.items():
         np.testing.assert_array_equal(resumed[name], value)
+        np.testing.assert_array_equal(within[name], value)
+    for mask, before in zip(seen, masks[4:], strict=True):
+        np.testing.assert_array_equal(mask, before)
 
 
 def test_a_drawn_population_is_data():
