@@ -81,7 +81,8 @@ def run(
         str | None,
         typer.Option(
             "--method",
-            help="Gradient: eqprop, asymep, vector_field, dyadic, holomorphic or implicit.",
+            help="Gradient: eqprop, asymep, vector_field, dyadic, holomorphic, continual or implicit; to compare with, "
+            "bptt, checkpointed_bptt, jfb or phantom.",
             show_default="eqprop; without an energy asymep",
         ),
     ] = None,
