@@ -248,7 +248,10 @@ WRONG = [
     (("run", "--dtype", "float16"), r"backend \"numba\" computes in float64 or float32, not in 'float16'"),
     (("run", "--backend", "reference", "--threads", "2"), r'backend "reference" has no option "threads"'),
     (("run", "--out", "wrong.toml"), r"wrong\.toml: is already there and not empty; name another folder with --out"),
-    (("run", "--epochs", "0", "--out", "wrong.toml/out"), r"wrong\.toml/out: cannot make this folder \(.*\)"),
+    (
+        ("run", "-b", "reference", "--epochs", "0", "--out", "wrong.toml/out"),
+        r"wrong\.toml/out: cannot make this folder \(.*\)",
+    ),
     (("inspect", "absent.h5"), r"absent\.h5: no such file"),
     (("inspect", "noise.toml"), r"noise\.toml: is not an HDF5 file, so no trajectory"),
     (("plot", "absent.h5"), r"absent\.h5: no such file"),
