@@ -12,7 +12,7 @@ from jaxtyping import Inexact
 from pydantic import Field
 
 from neuro_eq.activations import logsumexp, sigmoid, softmax
-from neuro_eq.arrays import Array, Parameters, Reach, Samples, Shape, real_part, sum_units
+from neuro_eq.arrays import Array, Parameters, Reach, Samples, Shape, is_complex, real_part, sum_units
 from neuro_eq.synapses.dense import spectral_norm
 from neuro_eq.synapses.hopfield_memory import furthest
 from neuro_eq.synapses.tokens import OnTokens, Tokens, Valid, mean_outer, mean_rows
@@ -146,4 +146,8 @@ def softplus(x: Scores) -> Scores:
 
 
 def _relu(s: Scores) -> Scores:
-    return array_namespace(s).where(real_part(s) > 0, s, array_namespace(s).zeros_like(s))
+    xp = array_namespace(s)
+    if is_complex(s):
+        return xp.where(real_part(s) > 0, s, xp.zeros_like(s))
+    # A choice by the sign of each number takes thirty times as long on some libraries.
+    return xp.clip(s, 0.0, None)
