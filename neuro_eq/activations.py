@@ -17,6 +17,7 @@ from jaxtyping import Inexact
 from pydantic import Field
 
 from neuro_eq.arrays import Array, Parameters, Samples, Shape, Units, real_part, sum_units
+from neuro_eq.errors import SpecError
 from neuro_eq.frozen import Frozen
 
 Rows: TypeAlias = Inexact[Array, "batch *rows 1"]
@@ -77,9 +78,9 @@ class Activation(Frozen):
         """The ``u`` that solves ``u + βρ(u) = r``, for ``1 + β > 0``: a population under a squared error's nudge.
 
         Raises:
-            NotImplementedError: ρ is not piecewise linear.
+            SpecError: ρ is not piecewise linear.
         """
-        raise NotImplementedError(f"{self.kind} is not piecewise linear")
+        raise SpecError(f"{self.kind} is not piecewise linear")
 
     def lagrangian_gradient(self, u: Units, theta: Parameters) -> dict[str, Array]:
         """``∂L/∂θ`` at fixed potentials, mean over the batch."""

@@ -39,7 +39,7 @@ def load_weights(path: str | os.PathLike[str], spec: Network) -> dict[str, np.nd
         raise FileError(f"{path}: {place} does not fit into this machine's memory") from None
     except OSError as error:
         raise FileError(f"{path}: cannot read it ({error.strerror or error})") from None
-    except (EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise FileError(f"{path}: {place} cannot be read ({reason})") from None
     for name, value in found.items():

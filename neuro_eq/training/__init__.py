@@ -1,6 +1,6 @@
 """Training: the loop, what it reports, how it survives, and the evaluation of a network."""
 
-from neuro_eq.training.evaluation import EVALUATION, EVALUATION_BATCH, check_fit, evaluate
+from neuro_eq.training.evaluation import EVALUATION, EVALUATION_BATCH, as_trained, check_fit, evaluate
 from neuro_eq.training.loop import Budget, train
 from neuro_eq.training.recording import PROBES
 from neuro_eq.training.results import Epoch, History, Reporter, Score, Tally
@@ -15,6 +15,7 @@ __all__ = [
     "Reporter",
     "Score",
     "Tally",
+    "as_trained",
     "check_fit",
     "evaluate",
     "train",

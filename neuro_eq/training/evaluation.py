@@ -20,14 +20,27 @@ EVALUATION = Relaxation(tol=1e-4)
 EVALUATION_BATCH = 512
 
 
+def as_trained(free: Relaxation | None) -> Relaxation:
+    """How a network settles for its answers that was trained with this free phase.
+
+    With exactly as many steps where it had a number of them: another number would be another network.  Otherwise with
+    the same solver, to the free phase's tolerance, or to the usual one where that came from the nudge.
+    """
+    if free is None:
+        return EVALUATION
+    if free.tol != "nudge":
+        return free
+    steps = max(free.max_steps, EVALUATION.max_steps)
+    return free.model_copy(update={"tol": EVALUATION.tol, "max_steps": steps})
+
+
 def evaluate(net: Engine, x: Any, y: Any, how: Relaxation = EVALUATION) -> Score:
-    """Cost and accuracy at the free fixed points of samples, in batches."""
+    """Cost and accuracy of samples where they settle without a nudge, in batches."""
     sums = np.zeros(4)
-    tol = how.tol if not isinstance(how.tol, str) else EVALUATION.tol
-    assert not isinstance(tol, str)
+    assert how.tol != "nudge", "there is no nudge"
     for first in range(0, len(x), EVALUATION_BATCH):
         part = slice(first, first + EVALUATION_BATCH)
-        state = net.relax(x[part], solver=how.solver, tol=tol, max_steps=how.max_steps)
+        state = net.relax(x[part], solver=how.solver, tol=how.tol, max_steps=how.max_steps)
         right = correct(net.to_numpy(net.output(state)), y[part])
         cost = np.sum(net.to_numpy(net.cost(state, y[part])))
         sums += [float(cost), float(np.sum(right)), float(np.sum(state.steps)), float(np.sum(state.converged))]

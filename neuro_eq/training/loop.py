@@ -29,7 +29,7 @@ from neuro_eq.spec import Network
 from neuro_eq.training import checkpoint as files
 from neuro_eq.training.checkpoint import Checkpoint, Header, Recorded
 from neuro_eq.training.drawing import with_draws
-from neuro_eq.training.evaluation import check_fit, correct, evaluate
+from neuro_eq.training.evaluation import as_trained, check_fit, correct, evaluate
 from neuro_eq.training.identity import identity, refuse_another_run
 from neuro_eq.training.interruption import Interruption
 from neuro_eq.training.recording import Recording, open_recorder
@@ -267,7 +267,7 @@ class _Run:
     def to_its_end(self, interruption: Interruption) -> None:
         """All batches of all epochs that are still to come."""
         if self.epoch == 0:
-            self._end_epoch(_untrained(self.net, self.data), interruption)
+            self._end_epoch(_untrained(self.net, self.data, as_trained(self.free)), interruption)
         while self.epoch <= self.epochs:
             rng = np.random.default_rng([self.seed, self.epoch])
             for _, given, y in islice(self.data.batches(self.batch_size, rng), self.batch, None):
@@ -320,7 +320,7 @@ class _Run:
             self.reporter.epoch(result)
 
     def _result(self) -> Epoch:
-        score = evaluate(self.net, self.data.x_test, self.data.y_test)
+        score = evaluate(self.net, self.data.x_test, self.data.y_test, as_trained(self.free))
         return Epoch(
             epoch=self.epoch,
             train_cost=self.tally.mean("cost"),
@@ -387,10 +387,10 @@ class _Run:
                 ) from None
 
 
-def _untrained(net: Engine, data: Data) -> Epoch:
+def _untrained(net: Engine, data: Data, how: Relaxation) -> Epoch:
     began = time.perf_counter()
-    train_score = evaluate(net, data.x_train, data.y_train)
-    test_score = evaluate(net, data.x_test, data.y_test)
+    train_score = evaluate(net, data.x_train, data.y_train, how)
+    test_score = evaluate(net, data.x_test, data.y_test, how)
     nothing = math.nan
     return Epoch(
         epoch=0,

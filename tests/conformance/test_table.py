@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 
@@ -54,6 +55,12 @@ METHODS = {
     "JFB": ne.JFB(),
     "Phantom, 5 steps": ne.Phantom(5, 0.5),
 }
+ROUNDINGS = {"EqProp, one-sided": 2, "ContinualEP": SETTLED.max_steps}
+"""How often a gradient carries the rounding of a contrast over 2β: phases β apart twice, a sum as often as it adds."""
+
+EXACT = {"DyadicEP": 1e-9, "ImplicitDifferentiation": 0.0}
+"""Methods without an error of their own, and what solving to a tolerance leaves of them."""
+
 MEASURED = re.compile(r"(?<=\| )(?:0|\d\.\de[+-]\d+)(?= \|)")
 """A measured cell; declared numbers stand in backticks."""
 
@@ -210,3 +217,45 @@ def test_the_table(request, cases, need, open_backend, oracle, contracting, samp
     assert committed.is_file(), f"{committed} is missing; run: {COMMAND}"
     found, wanted = (MEASURED.sub("#", one) for one in (committed.read_text(encoding="utf-8"), text))
     assert found == wanted, f"{COMMITTED} is not current; run: {COMMAND}"
+    for title, row, column, value in measured_cells(committed.read_text(encoding="utf-8")):
+        assert value <= allowed(table.backends, row, column), f"{COMMITTED}: {title}: {row}, {column}: {value:g}"
+
+
+def measured_cells(text):
+    """Every number that was measured: its model, its row, its column."""
+    title, columns = "", []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("## "):
+            title = line[3:]
+        elif cells[0] == "method":
+            columns = cells
+        elif MEASURED.search(line):
+            for column, cell in zip(columns[1:], cells[1:], strict=True):
+                if cell not in ("", "refused"):
+                    yield title, cells[0], column, float(cell)
+
+
+def allowed(backends, row, column):
+    """What the engine promises, or what the method does."""
+    if column == "exact":
+        return EXACT.get(row, np.inf)
+    promise = next(b.agreement for b in backends if f"{b.name} {b.dtype}" == column)
+    if row == "fixed points":
+        return promise.fixed_point
+    return promise.gradient_at(BETA / ROUNDINGS.get(row, 1))
+
+
+def test_cells_are_found_and_held_to_a_promise(cases, need, open_backend):
+    """A cell of the committed table made a thousand times larger is seen."""
+    text = (Path(__file__).parents[2] / COMMITTED).read_text(encoding="utf-8")
+    cells = list(measured_cells(text))
+    rows = {row for _, row, _, _ in cells}
+    assert rows == {"fixed points", *METHODS}
+    assert {title for title, *_ in cells} == set(MODELS)
+    for name, _ in cases:
+        need(name)
+    backends = [open_backend(*case) for case in cases]
+    for row in ("fixed points", *METHODS):
+        worst = max(value for _, found, column, value in cells if found == row and column == "torch float32")
+        assert worst <= allowed(backends, row, "torch float32") < 1000 * worst

@@ -12,7 +12,7 @@ import pytest
 import neuro_eq as ne
 from neuro_eq.backends.reference.engine import ReferenceEngine
 from neuro_eq.datasets import Data, load_data
-from neuro_eq.training import EVALUATION_BATCH, History, evaluate
+from neuro_eq.training import EVALUATION_BATCH, History, as_trained, evaluate
 
 XOR = ne.models.layered_hopfield([2, 8, 2], "tanh", output_activation="identity")
 
@@ -87,6 +87,24 @@ def test_evaluation_does_not_depend_on_its_batches() -> None:
     assert score.accuracy == pytest.approx(np.mean(np.argmax(net.output(state), 1) == data.y_train), abs=1e-12)
     assert score.cost == pytest.approx(np.mean(net.cost(state, data.y_train)), rel=1e-12)
     assert score.steps == pytest.approx(np.mean(state.steps), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("free", "wanted"),
+    [
+        (None, ne.Relaxation(tol=1e-4)),
+        (ne.Relaxation(solver=ne.Picard(0.5), max_steps=40), ne.Relaxation(solver=ne.Picard(0.5), tol=1e-4)),
+        (ne.Relaxation(max_steps=800), ne.Relaxation(tol=1e-4, max_steps=800)),
+        (ne.Relaxation(tol=1e-3, max_steps=40), ne.Relaxation(tol=1e-3, max_steps=40)),
+        (ne.Relaxation(tol=None, max_steps=3), ne.Relaxation(tol=None, max_steps=3)),
+    ],
+)
+def test_answers_are_given_as_in_training(free: ne.Relaxation | None, wanted: ne.Relaxation) -> None:
+    assert as_trained(free) == wanted
+    net, data = ReferenceEngine(network()), load_data("xor")
+    history = ne.train(net, data, method=ne.EqProp(0.1), epochs=1, batch_size=4, free=free)
+    state = net.relax(data.x_test, solver=wanted.solver, tol=wanted.tol, max_steps=wanted.max_steps)
+    assert history.last.test_cost == pytest.approx(np.mean(net.cost(state, data.y_test)), rel=1e-12)
 
 
 def test_metrics_and_probes_are_recorded(tmp_path: Path) -> None:
