@@ -101,7 +101,7 @@ def test_evaluation_does_not_depend_on_its_batches() -> None:
 )
 def test_answers_are_given_as_in_training(free: ne.Relaxation | None, wanted: ne.Relaxation) -> None:
     assert as_trained(free) == wanted
-    net, data = ReferenceEngine(network()), load_data("xor")
+    net, data = network(), load_data("xor")
     history = ne.train(net, data, method=ne.EqProp(0.1), epochs=1, batch_size=4, free=free)
     state = net.relax(data.x_test, solver=wanted.solver, tol=wanted.tol, max_steps=wanted.max_steps)
     assert history.last.test_cost == pytest.approx(np.mean(net.cost(state, data.y_test)), rel=1e-12)
