@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import h5py
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuro_eq import __version__
 from neuro_eq.arrays import Array
 from neuro_eq.backends.reference.engine import ReferenceEngine
 from neuro_eq.engine import Ability, Settling, Snapshot, Task
 from neuro_eq.equilibrium import Status
-from neuro_eq.errors import BackendError, DataError, FileError, SpecError
+from neuro_eq.errors import DataError, SpecError
 from neuro_eq.methods.asymep import AsymEP
 from neuro_eq.methods.eqprop import EqProp
 from neuro_eq.models import layered_hopfield, looped_mlp
-from neuro_eq.spec import Network
-from neuro_eq.specfile import digest, to_toml
 from neuro_eq.trajectory import Recorder, open_trajectory
 from neuro_eq.trajectory.schema import MEGABYTE, chunk_shape, phase_name, steps_per_chunk
 
@@ -228,111 +223,6 @@ def test_labels(net: ReferenceEngine, x: np.ndarray, tmp_path: Path) -> None:
         assert run.equilibrium["index"].tolist() == [-1, -1, -1, 17, 4, 52, -1, -1, -1]
 
 
-def test_metrics(tmp_path: Path) -> None:
-    with Recorder(tmp_path / "run.h5") as rec:
-        rec.metrics("step", 10, cost=0.5)
-        rec.metrics("step", 20, cost=0.4)
-        rec.metrics("epoch", 0, accuracy=0.8)
-        with open_trajectory(tmp_path / "run.h5.part") as early:
-            assert early.metrics["cost"][1].tolist() == [0.5, 0.4], "an epoch's metrics bring all to the disk"
-        rec.metrics("epoch", 1, accuracy=0.9, late=1.0)
-        rec.metrics("epoch", 1, accuracy=0.95)
-        with pytest.raises(SpecError, match='"cost" is recorded by step, so not also by epoch'):
-            rec.metrics("epoch", 2, cost=0.1)
-        with pytest.raises(SpecError, match='expected "epoch" or "step"'):
-            rec.metrics("week", 2, cost=0.1)  # type: ignore[arg-type]
-        with pytest.raises(SpecError, match="is no name for a metric"):
-            rec.metrics("epoch", 2, **{"a/b": 0.1})
-    with open_trajectory(tmp_path / "run.h5") as run:
-        assert run.populations == run.phases == ()
-        index, cost = run.metrics["cost"]
-        assert (index.tolist(), cost.tolist()) == ([10, 20], [0.5, 0.4])
-        index, accuracy = run.metrics["accuracy"]
-        assert (index.tolist(), accuracy.tolist()) == ([0, 1], [0.8, 0.95])
-        np.testing.assert_array_equal(run.metrics["late"][1], [np.nan, 1.0])
-
-
-def test_attributes_say_where_the_run_came_from(net: ReferenceEngine, x: np.ndarray, tmp_path: Path) -> None:
-    with Recorder(tmp_path / "run.h5", every=2, note="a remark") as rec:
-        net.relax(x, record=rec)
-    with open_trajectory(tmp_path / "run.h5") as run:
-        attrs = run.attrs
-        assert run.complete
-        assert run.spec == net.spec
-        assert (attrs["spec"], attrs["spec_sha256"]) == (to_toml(net.spec), digest(net.spec))
-        assert (attrs["backend"], attrs["dtype"], attrs["seed"]) == ("reference", "float64", 1)
-        assert (attrs["schema"], attrs["every"], attrs["note"]) == (1, 2, "a remark")
-        assert attrs["created"].endswith("+00:00")
-        assert json.loads(attrs["versions"])["neuro_eq"] == __version__
-
-
-def test_variables_are_compressed_and_their_axes_grow(net: ReferenceEngine, x: np.ndarray, tmp_path: Path) -> None:
-    with Recorder(tmp_path / "run.h5") as rec:
-        net.relax(x, record=rec)
-    with h5py.File(tmp_path / "run.h5") as file:
-        state = file["trajectory/hidden1/state"]
-        assert state.dtype == np.float64
-        assert (state.compression, state.compression_opts, state.shuffle) == ("gzip", 1, True)
-        assert state.maxshape == (None, None, None, 5)
-        assert np.isnan(state.fillvalue)
-        assert [state.dims[i][0].name for i in range(4)] == [
-            f"/trajectory/hidden1/{axis}" for axis in ("sample", "phase", "step", "unit")
-        ]
-        assert "state" not in file["trajectory/input"]
-        status = file["equilibrium/status"]
-        names = dict(
-            zip(status.attrs["flag_values"].tolist(), status.attrs["flag_meanings"].decode().split(), strict=True)
-        )
-        assert {code: name for code, name in names.items() if code >= 0} == {s.value: s.name.lower() for s in Status}
-
-
-def test_xarray_opens_the_file_with_names_and_coordinates(
-    net: ReferenceEngine, x: np.ndarray, y: np.ndarray, tmp_path: Path
-) -> None:
-    xr = pytest.importorskip("xarray")
-    pytest.importorskip("h5netcdf")
-    path = tmp_path / "run.h5"
-    with Recorder(path, every=5) as rec:
-        rec.label(epoch=7)
-        EqProp(0.1).gradient(net, x, y, record=rec)
-        rec.metrics("epoch", 7, accuracy=0.5)
-    with xr.open_dataset(path, group="/trajectory/hidden1", engine="h5netcdf") as hidden:
-        assert hidden.state.dims == hidden.activity.dims == ("sample", "phase", "step", "unit")
-        assert hidden.fixed_state.dims == ("sample", "phase", "unit")
-        assert set(hidden.coords) == {"sample", "phase", "beta", "step", "unit"}
-        assert hidden.step[1] == 5
-        nudged = hidden.state.sel(phase="nudged-0.1", sample=3)
-        assert float(nudged.beta) == -0.1
-        with open_trajectory(path) as run:
-            np.testing.assert_array_equal(nudged, run.states("hidden1")[3, 2])
-            assert run.to_xarray("hidden1").identical(hidden.load())
-    with xr.open_dataset(path, group="/trajectory/input", engine="h5netcdf") as clamped:
-        assert clamped.activity.dims == ("sample", "unit")
-    with xr.open_dataset(path, group="/equilibrium", engine="h5netcdf") as table:
-        assert table.status.sel(phase="free").values.tolist() == [0, 0, 0, 0]
-        assert table.epoch.values.tolist() == [7, 7, 7, 7]
-    with xr.open_dataset(path, group="/metrics", engine="h5netcdf") as metrics:
-        assert float(metrics.accuracy.sel(epoch=7)) == 0.5
-
-
-def test_a_population_of_several_axes(tmp_path: Path) -> None:
-    spec = Network(
-        populations=(
-            {"name": "x", "shape": (2, 3), "clamped": True},
-            {"name": "h", "shape": (2, 2), "activation": "tanh"},
-        ),
-        synapses=({"kind": "dense", "source": "x", "target": "h"},),
-    )
-    x = np.random.default_rng(0).normal(size=(3, 2, 3))
-    with Recorder(tmp_path / "run.h5") as rec:
-        free = ReferenceEngine(spec).relax(x, record=rec)
-    with open_trajectory(tmp_path / "run.h5") as run, h5py.File(tmp_path / "run.h5") as file:
-        np.testing.assert_array_equal(run.fixed_states("h")[:, 0], free.states["h"])
-        np.testing.assert_array_equal(run.states("h")[:, 0, -1], free.states["h"])
-        np.testing.assert_array_equal(run.activities("x"), x)
-        assert [dim[0].name.split("/")[-1] for dim in file["trajectory/h/fixed_state"].dims][2:] == ["unit0", "unit1"]
-
-
 def test_a_network_without_energy_records_none(tmp_path: Path) -> None:
     net = ReferenceEngine(looped_mlp(4, 5, 2, symmetric=False))
     x, y = np.random.default_rng(0).normal(size=(3, 4)), np.array([0, 1, 0])
@@ -438,88 +328,3 @@ def test_phase_names(beta: float, name: str) -> None:
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------
-
-
-def test_an_existing_file_is_refused_before_any_work(net: ReferenceEngine, x: np.ndarray, tmp_path: Path) -> None:
-    path = tmp_path / "run.h5"
-    path.write_text("precious")
-    with pytest.raises(FileError, match=r"run\.h5: exists already"):
-        Recorder(path)
-    assert [file.name for file in tmp_path.iterdir()] == ["run.h5"]
-    with Recorder(path, overwrite=True) as rec:
-        net.relax(x, record=rec)
-        assert path.read_text() == "precious", "the old file stays until the new one is complete"
-    with open_trajectory(path) as run:
-        assert run.complete
-    assert [file.name for file in tmp_path.iterdir()] == ["run.h5"]
-
-
-def test_the_part_of_another_run_is_refused(tmp_path: Path) -> None:
-    first = Recorder(tmp_path / "run.h5")
-    with pytest.raises(FileError, match=r"run\.h5\.part: is left from a run that did not finish"):
-        Recorder(tmp_path / "run.h5")
-    first.close()
-
-
-def test_a_file_that_came_into_being_meanwhile_is_kept(tmp_path: Path) -> None:
-    rec = Recorder(tmp_path / "run.h5")
-    (tmp_path / "run.h5").write_text("precious")
-    with pytest.raises(FileError, match=r"stays in .*run\.h5\.part"):
-        rec.close()
-    assert (tmp_path / "run.h5").read_text() == "precious"
-    with open_trajectory(tmp_path / "run.h5.part") as run:
-        assert run.complete
-
-
-def test_a_folder_that_is_missing_or_none(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"there is no folder .*nowhere"):
-        Recorder(tmp_path / "nowhere" / "run.h5")
-    (tmp_path / "file").touch()
-    with pytest.raises(FileError, match="there is no folder"):
-        Recorder(tmp_path / "file" / "run.h5")
-
-
-@pytest.mark.parametrize(("name", "value"), [("every", 0), ("every", 1.5), ("samples", 0), ("samples", True)])
-def test_counts_below_one_are_refused(tmp_path: Path, name: str, value: Any) -> None:
-    with pytest.raises(SpecError, match=f"{name}: expected a whole number of at least 1"):
-        Recorder(tmp_path / "run.h5", **{name: value})
-    assert not list(tmp_path.iterdir())
-
-
-def test_nudges_that_a_file_cannot_hold(net: ReferenceEngine, x: np.ndarray, y: np.ndarray, tmp_path: Path) -> None:
-    with Recorder(tmp_path / "run.h5") as rec:
-        with pytest.raises(BackendError, match="real nudges only"):
-            net.relax(x, target=y, beta=0.1j, record=rec)
-        with pytest.raises(SpecError, match="must have different nudges"):
-            net.relax(x, target=y, beta=(0.1, 0.1), record=rec)
-        net.relax(x, record=rec)
-
-
-def test_another_network_is_refused(net: ReferenceEngine, x: np.ndarray, tmp_path: Path) -> None:
-    with Recorder(tmp_path / "run.h5") as rec:
-        net.relax(x, record=rec)
-        with pytest.raises(SpecError, match=r"run\.h5 records one network, and this one has another spec"):
-            ReferenceEngine(layered_hopfield([6, 4, 3]), seed=1).relax(x, record=rec)
-        with pytest.raises(SpecError, match="another seed"):
-            ReferenceEngine(net.spec, seed=2).relax(x, record=rec)
-        ReferenceEngine(net.spec, seed=1).relax(x, record=rec)
-    with open_trajectory(tmp_path / "run.h5") as run:
-        assert len(run.states("output")) == 8
-
-
-def test_nothing_is_recorded_after_closing(net: ReferenceEngine, x: np.ndarray, tmp_path: Path) -> None:
-    rec = Recorder(tmp_path / "run.h5")
-    rec.close()
-    rec.close()
-    for call in (lambda: net.relax(x, record=rec), lambda: rec.metrics("epoch", 0, a=1.0), lambda: rec.label(epoch=1)):
-        with pytest.raises(FileError, match=r"run\.h5: is closed"):
-            call()
-
-
-def test_relaxations_without_a_step(net: ReferenceEngine, x: np.ndarray, tmp_path: Path) -> None:
-    with Recorder(tmp_path / "run.h5") as rec:
-        first = net.relax(x, max_steps=0, record=rec)
-        net.relax(x, start=first, max_steps=0, record=rec)
-    with open_trajectory(tmp_path / "run.h5") as run:
-        assert run.states("hidden1").shape == (4, 1, 1, 5)
-        assert (run.states("hidden1") == 0).all()
