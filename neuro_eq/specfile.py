@@ -18,7 +18,7 @@ from neuro_eq.spec import Network
 
 def to_toml(model: Frozen) -> str:
     """A network or a configuration as TOML; floats keep every bit (shortest round-trip form)."""
-    return tomlkit.dumps(model.model_dump(mode="json", exclude_none=True))
+    return tomlkit.dumps(_without_none(model.model_dump(mode="json")))
 
 
 def from_toml(text: str) -> Network:
@@ -70,3 +70,13 @@ def parse_toml(text: str) -> dict[str, Any]:
         return tomlkit.parse(text).unwrap()
     except (TOMLKitError, ValueError, RecursionError) as error:
         raise FileError(f"not valid TOML ({' '.join(str(error).split())})") from None
+
+
+def _without_none(value: Any) -> Any:
+    """What has been written out, without its entries that are None, as TOML has no null.
+
+    A model may have a word for a None of its own, which pydantic's ``exclude_none`` would drop.
+    """
+    if isinstance(value, dict):
+        return {name: _without_none(entry) for name, entry in value.items() if entry is not None}
+    return [_without_none(entry) for entry in value] if isinstance(value, list) else value
