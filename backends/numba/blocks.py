@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from threading import Lock
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +14,10 @@ from neuro_eq.backends.numba.families import FamilyTables
 from neuro_eq.backends.numba.kernels import codes
 from neuro_eq.backends.numba.kernels.activities import activate
 from neuro_eq.backends.numba.kernels.families import Families
+from neuro_eq.backends.numba.kernels.layout import add_squares_of, gather, repeat, spread
 from neuro_eq.backends.numba.kernels.settling import settle_block
 from neuro_eq.backends.numba.plan import Plan
+from neuro_eq.backends.numba.still import Part, Still
 from neuro_eq.engine import Settling, Snapshot, Task
 from neuro_eq.equilibrium import DIVERGENCE
 from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
@@ -43,12 +44,20 @@ def cuts(batch: int, threads: int) -> list[slice]:
     return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
 
 
-class Block:
-    """Some samples in all their phases, laid out for the kernels.
+@dataclass(frozen=True)
+class Origin:
+    """Where a block begins: its code, the buffers of one phase that it takes over, and whose rows they are."""
 
-    ``rest`` is a block of the same samples, in one phase without a nudge, that ended where this one starts: its
-    activities and its last drive are known.
-    """
+    code: int
+    place: np.ndarray
+    u: np.ndarray
+    a: np.ndarray
+    still: np.ndarray
+    drive: np.ndarray
+
+
+class Block:
+    """Some samples in all their phases, laid out for the kernels."""
 
     def __init__(
         self,
@@ -56,10 +65,6 @@ class Block:
         layout: Plan,
         task: Task,
         samples: slice,
-        still: Activities,
-        slopes: Mapping[str, tuple[np.ndarray, np.ndarray]],
-        constants: np.ndarray,
-        rest: Block | None = None,
     ) -> None:
         self.samples = samples
         self.count = samples.stop - samples.start
@@ -68,16 +73,13 @@ class Block:
         self.buffers = engine.buffers
         dtype = engine.dtype
         rows = self.count * self.phases
-        self.u = self._buffer([{p.name: flat(s[p.name][samples]) for p in self.free} for s in task.starts])
-        self.a = self.buffers.take(self.u.size)
-        self.still = self._buffer([still] * self.phases)
-        self.drive = self.buffers.take(self.u.size)
+        self.u, self.a, self.still, self.drive = (self.buffers.take(rows * layout.units) for _ in range(4))
         corrected = task.anchor is not None
         self.corrections = layout.corrections if corrected else layout.corrections[:0]
         self.anchor = np.zeros(0, dtype)
         if task.anchor is not None:
-            anchor = {p.name: flat(task.anchor[p.name][samples]) for p in self.free}
-            self.anchor = self._buffer([anchor] * self.phases)
+            self.anchor = np.zeros_like(self.u)
+            self._fill(self.anchor, {p.name: flat(task.anchor[p.name][samples]) for p in self.free})
         self.deltas = np.zeros((2, self.u.size if corrected else 0), dtype)
         nudged = task.target is not None
         wide = int(layout.populations[codes.STRIDE, layout.cost[1]]) if nudged else 0
@@ -99,19 +101,31 @@ class Block:
         self.status = np.full(self.count, codes.MAX_STEPS, dtype=np.int64)
         self.residual = np.full(rows, np.nan)
         self.moving = self.count
-        if rest is not None:
+        self.families: Families | None = None
+
+    def begin_at(
+        self, starts: Sequence[Activities], zero: Activities | None, part: Part, constants: np.ndarray
+    ) -> Origin:
+        """Begin with these potentials, one mapping a phase; ``zero`` is the one that needs not be read."""
+        nothing = np.zeros(0, self.layout.dtype)
+        code = codes.FROM_ZERO if all(start is zero for start in starts) else codes.FROM_POTENTIALS
+        if code == codes.FROM_POTENTIALS:
+            alike = all(other is starts[0] for other in starts)
+            for k, start in enumerate(starts[:1] if alike else starts):
+                self._fill(self.u, {p.name: flat(start[p.name][self.samples]) for p in self.free}, -1 if alike else k)
+        elif self.layout.families is not None:
+            self.u[:] = 0
+        if self.layout.families is not None:
+            rows = self.residual.size
             for i in range(len(self.free)):
-                for mine, theirs in ((self.a, rest.a), (self.drive, rest.drive)):
-                    self._matrix(mine, i)[rest.place] = rest._matrix(theirs, i)
-        else:
-            for i in range(len(self.free)):
-                activate(layout.populations, i, constants, self.u, self.a, rows, rows)
-        silent = rest is None and layout.linear and not corrected and not self.a.any()
-        if silent:
-            # Where no unit is active, what is still is the whole drive.
-            self.drive[:] = self.still
-        self.driven = rest is not None or silent
-        self.families = None if layout.families is None else self._families(layout.families, still, slopes, corrected)
+                activate(self.layout.populations, i, constants, self.u, self.a, rows, rows)
+        return Origin(code, np.arange(self.count), nothing, nothing, part.drive, nothing)
+
+    def begin_where(self, rest: Block) -> Origin:
+        """Begin where a block of the same samples, in one phase without a nudge, ended: its last drive is known."""
+        if self.layout.families is not None:
+            repeat(self.layout.populations, rest.place, rest.a, self.a, self.phases)
+        return Origin(codes.FROM_REST, rest.place, rest.u, rest.a, rest.still, rest.drive)
 
     def __del__(self) -> None:
         for name in ("u", "a", "still", "drive"):
@@ -119,14 +133,14 @@ class Block:
             if buffer is not None:
                 self.buffers.give(buffer)
 
-    def _families(
+    def keep(
         self,
         tables: FamilyTables,
-        still: Activities,
+        rates: Mapping[str, np.ndarray],
         slopes: Mapping[str, tuple[np.ndarray, np.ndarray]],
-        corrected: bool,
-    ) -> Families:
-        """What the synapses that are more than a product keep for these samples."""
+    ) -> None:
+        """What the synapses that are more than a product keep for these samples, which begins with their activities."""
+        corrected = self.anchor.size > 0
         rows = self.count * self.phases
         keepsakes = tables.turned_keepsakes if corrected else tables.keepsakes
         kept = np.zeros(rows * int(np.sum(keepsakes[codes.STRIDE])), self.layout.dtype)
@@ -140,21 +154,16 @@ class Block:
             elif owner in slopes:
                 view[:, :, :size] = slopes[owner][part][self.samples, None, :]
             else:
-                view[:, :, :size] = still[owner][:, None, :]
-        return Families(
+                view[:, :, :size] = rates[owner][:, None, :]
+        self.families = Families(
             tables.memories, tables.gated, tables.gated if corrected else tables.gated[:0], tables.histories,
             tables.gates, keepsakes, kept, np.zeros(rows * tables.scratch, self.layout.dtype),
         )  # fmt: skip
 
-    def _buffer(self, phases: list[Activities]) -> np.ndarray:
-        """``(count, units)`` per population and phase, as one flat buffer of ``count · phases`` rows."""
-        rows = self.count * self.phases
-        buffer = self.buffers.take(rows * self.layout.units)
-        for i, p in enumerate(self.free):
-            view = self._matrix(buffer, i)
-            for k, values in enumerate(phases):
-                view[:, k, : p.size] = values[p.name]
-        return buffer
+    def _fill(self, buffer: np.ndarray, values: Activities, phase: int = -1) -> None:
+        """``(count, units)`` per population into one phase of a buffer, or into all."""
+        for p, (begin, wide) in zip(self.free, self.layout.places, strict=True):
+            spread(values[p.name], buffer, begin, wide, self.phases, phase)
 
     def _matrix(self, buffer: np.ndarray, i: int) -> np.ndarray:
         """One population's part of a buffer, ``(count, phases, stride)``."""
@@ -162,13 +171,13 @@ class Block:
         begin, wide = self.layout.places[i]
         return buffer[begin * rows : (begin + wide) * rows].reshape(self.count, self.phases, wide)
 
-    def read(self, buffer: str, found: list[np.ndarray]) -> None:
-        """What all free populations hold, into arrays ``(phases, batch, units)``, samples in the batch's order."""
-        where: slice | np.ndarray = self.samples
-        if np.any(self.place[1:] < self.place[:-1]):
-            where = self.samples.start + self.place
-        for i, out in enumerate(found):
-            out[:, where] = self._matrix(getattr(self, buffer), i).transpose(1, 0, 2)[..., : out.shape[2]]
+    def read(self, buffer: np.ndarray, found: np.ndarray, batch: int) -> None:
+        """What all free populations hold, each ``(phases, batch, units)``, samples in the batch's order."""
+        gather(self.layout.populations, self.place, buffer, self.phases, self.samples.start, batch, found)
+
+    def add_squares(self, phase: int, total: np.ndarray) -> None:
+        """Add ``Σ u²`` of one phase to ``total (batch)``."""
+        add_squares_of(self.layout.populations, self.place, self.u, self.phases, phase, self.samples.start, total)
 
 
 @dataclass(frozen=True)
@@ -178,18 +187,20 @@ class Rest:
     A phase that starts there begins with the drive that the other ended with, and so do all nudges of it.
     """
 
-    still: list[dict[str, np.ndarray]]
+    still: Still
     states: Activities
     activities: Activities
     blocks: list[Block]
 
-    def starts(self, task: Task, still: list[dict[str, np.ndarray]]) -> bool:
+    def starts(self, task: Task, still: Still) -> bool:
         """Whether a relaxation with the same weights and inputs begins here."""
         start = task.starts[0]
         return (
             self.still is still
             and all(other is start for other in task.starts)
-            and all(np.array_equal(start[name], values) for name, values in self.states.items())
+            and (
+                start is self.states or all(np.array_equal(start[name], values) for name, values in self.states.items())
+            )
             # At the anchor there is nothing to correct.
             and (task.anchor is None or all(np.array_equal(task.anchor[n], a) for n, a in self.activities.items()))
         )
@@ -211,44 +222,42 @@ class BlockSettling(Settling):
         nothing = np.array([codes.NO_COST, 0, 0], dtype=np.int64)
         self.cost = layout.cost if task.target is not None else nothing
         self.taken = 0
-        slices = cuts(self.batch, engine.threads)
-        self.blocks: list[Block | None] = [None] * len(slices)
-
-        self.slices, self.making = slices, Lock()
-        self.still = engine.still_drive(task.inputs, slices)
+        self.slices = cuts(self.batch, engine.threads)
+        self.blocks = [Block(engine, layout, task, samples) for samples in self.slices]
+        self.begun = False
+        self.still = engine.still(task.inputs, self.slices)
         self.slopes = engine.gate_slopes(task.anchor)
         self.rest = engine.rest if engine.rest is not None and engine.rest.starts(task, self.still) else None
-
-    def _block(self, i: int) -> Block:
-        """A block, made by the thread that first needs it.
-
-        One is made at a time: two threads in turns of the interpreter take longer, and the first settles its block
-        while the second makes the next.
-        """
-        block = self.blocks[i]
-        if block is None:
-            rest = None if self.rest is None else self.rest.blocks[i]
-            with self.making:
-                block = self.blocks[i] = Block(
-                    self.engine, self.layout, self.task, self.slices[i], self.still[i], self.slopes, self.constants,
-                    rest,
-                )  # fmt: skip
-        return block
-
-    @property
-    def ready(self) -> list[Block]:
-        """The blocks."""
-        return [self._block(i) for i in range(len(self.slices))]
+        # What is read later is read now, before threads would do so together.
+        self.starts = [] if self.rest is not None else _as_arrays(task.starts)
+        self.activities = self._room()
 
     def advance(self, steps: int) -> bool:
         end = min(self.taken + steps, self.task.max_steps)
-        unfinished = [i for i, block in enumerate(self.blocks) if block is None or block.moving]
+        unfinished = [i for i, block in enumerate(self.blocks) if block.moving]
         self.engine.workers.run([partial(self._settle, i, end) for i in unfinished])
-        self.taken = end
-        return not any(self._block(i).moving for i in unfinished)
+        self.taken, self.begun = end, True
+        if end > 0:
+            self.rest, self.starts = None, []
+        return not any(block.moving for block in self.blocks)
+
+    def _origin(self, i: int) -> Origin:
+        block = self.blocks[i]
+        part = self.still.part(i)
+        if self.rest is not None:
+            origin = block.begin_where(self.rest.blocks[i])
+        else:
+            origin = block.begin_at(self.starts, self.engine.zero, part, self.constants)
+        if self.layout.families is not None:
+            block.keep(self.layout.families, part.rates, self.slopes)
+        return origin
 
     def _settle(self, i: int, end: int) -> None:
-        layout, block = self.layout, self._block(i)
+        layout, block = self.layout, self.blocks[i]
+        if self.taken == 0:
+            origin = self._origin(i)
+        else:
+            origin = Origin(codes.GOING_ON, block.place, block.u, block.a, block.still, block.drive)
         first = layout.readout.items[0].size if layout.readout.items else 0
         block.moving = settle_block(
             self.solver, self.alpha, layout.populations, layout.inlets, block.corrections, block.families,
@@ -256,59 +265,96 @@ class BlockSettling(Settling):
             self.beta, block.u, block.a, block.still, block.drive, block.bare, block.anchor, block.deltas, block.y,
             block.logits, block.images, block.residuals, block.grams, block.place, block.tol, block.limit,
             block.steps, block.status, block.residual, self.taken, end, self.task.max_steps, block.moving,
-            block.driven and self.taken == 0,
+            origin.code, layout.linear, origin.place, origin.u, origin.a, origin.still, origin.drive,
+            block.samples.start, self.batch, self.activities,
         )  # fmt: skip
 
     def snapshot(self) -> Snapshot:
+        if not self.begun:
+            self.advance(0)
         residual = np.empty((self.phases, self.batch))
         steps, status = (np.empty(self.batch, dtype=np.int64) for _ in range(2))
-        for block in self.ready:
+        for block in self.blocks:
             where = block.samples.start + block.place
             residual[:, where] = block.residual.reshape(block.count, self.phases).T
             steps[where] = block.steps
             status[where] = block.status
-        activities = self._read("a")
-        free = self.task.target is None and self.task.anchor is None and self.phases == 1
-        ended = not any(block.moving for block in self.ready)
-        # Few ask where the nudged phases ended: what they learn from is activities.
-        states = tuple(LaterRead(self, k) for k in range(self.phases)) if ended and not free else self._read("u")
-        if free and ended:
-            self.engine.rest = Rest(self.still, states[0], activities[0], self.ready)
+        ended = not any(block.moving for block in self.blocks)
+        if not ended:
+            states, activities = (self._named(self._read(buffer)) for buffer in ("u", "a"))
+        else:
+            # Few ask for potentials: what synapses learn from is activities.
+            states = tuple(LaterRead(self, k) for k in range(self.phases))
+            activities = self._named(self.activities)
+            if self.task.target is None and self.task.anchor is None and self.phases == 1:
+                self.engine.rest = Rest(self.still, states[0], activities[0], self.blocks)
         return Snapshot(states=states, residual=tuple(residual), steps=steps, status=status, activities=activities)
 
-    @cached_property
-    def ends(self) -> tuple[dict[str, np.ndarray], ...]:
-        """The potentials in which the phases have ended."""
-        return self._read("u")
+    def potentials(self) -> tuple[dict[str, np.ndarray], ...]:
+        """Those of every phase, read from the blocks."""
+        return self._named(self._read("u"))
 
-    def _read(self, buffer: str) -> tuple[dict[str, np.ndarray], ...]:
-        populations = self.engine.spec.free
-        found = [np.empty((self.phases, self.batch, p.size), self.engine.dtype) for p in populations]
-        numbers = sum(array.size for array in found)
-        self.engine.workers.run([partial(block.read, buffer, found) for block in self.ready], numbers)
-        named = list(zip(populations, found, strict=True))
-        return tuple(
-            {p.name: values[k].reshape(self.batch, *p.shape) for p, values in named} for k in range(self.phases)
+    def _room(self) -> np.ndarray:
+        """For what all free populations hold, one after the other, each ``(phases, batch, units)``."""
+        return np.empty(self.phases * self.batch * self.engine.spec.free_units, self.engine.dtype)
+
+    def _read(self, buffer: str) -> np.ndarray:
+        found = self._room()
+        self.engine.workers.run(
+            [partial(block.read, getattr(block, buffer), found, self.batch) for block in self.blocks], found.size
         )
+        return found
+
+    def _named(self, found: np.ndarray) -> tuple[dict[str, np.ndarray], ...]:
+        phases: tuple[dict[str, np.ndarray], ...] = tuple({} for _ in range(self.phases))
+        begin = 0
+        for p in self.engine.spec.free:
+            end = begin + self.phases * self.batch * p.size
+            for phase, values in zip(phases, found[begin:end].reshape(self.phases, self.batch, *p.shape), strict=True):
+                phase[p.name] = values
+            begin = end
+        return phases
 
 
 class LaterRead(Mapping[str, np.ndarray]):
     """The potentials in which one phase has ended, read from the blocks when somebody asks for them."""
 
     def __init__(self, settling: BlockSettling, phase: int) -> None:
-        self._settling, self._phase = settling, phase
+        self._settling: BlockSettling | None = settling
+        self._phase = phase
+        self._names = tuple(p.name for p in settling.engine.spec.free)
+        self._read: dict[str, np.ndarray] = {}
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self._settling.ends[self._phase][name]
+        if self._settling is not None:
+            self._read = self._settling.potentials()[self._phase]
+            # The blocks hold far more than this.
+            self._settling = None
+        return self._read[name]
 
     def __iter__(self) -> Iterator[str]:
-        return (p.name for p in self._settling.engine.spec.free)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._settling.engine.spec.free)
+        return len(self._names)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, (dict(self),)
+
+    def squares(self) -> np.ndarray | None:
+        """``(batch,)`` ``Σ u²`` of each sample, unless the potentials have been read, which then answer."""
+        if self._settling is None:
+            return None
+        total = np.zeros(self._settling.batch)
+        for block in self._settling.blocks:
+            block.add_squares(self._phase, total)
+        return total
+
+
+def _as_arrays(starts: Sequence[Activities]) -> list[Activities]:
+    """Potentials of every phase; those that nobody has read yet are read, once for all phases that begin with them."""
+    known = {id(start): dict(start) if isinstance(start, LaterRead) else start for start in starts}
+    return [known[id(start)] for start in starts]
 
 
 __all__ = ["BlockSettling", "cuts"]

@@ -4,42 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from neuro_eq.arrays import Activities, Array, flat
-from neuro_eq.backends.numba.blocks import BlockSettling, Rest
+from neuro_eq.backends.numba.blocks import BlockSettling, LaterRead, Rest
 from neuro_eq.backends.numba.buffers import Buffers
 from neuro_eq.backends.numba.compilation import compile_once
 from neuro_eq.backends.numba.kernels.judging import add_squares
 from neuro_eq.backends.numba.learning import Hebbian
-from neuro_eq.backends.numba.packing import add_product_with_transposed, product
 from neuro_eq.backends.numba.plan import ACTIVATION_CODES, plan
 from neuro_eq.backends.numba.remaining import Remaining, gate_slopes
+from neuro_eq.backends.numba.still import Still
 from neuro_eq.backends.numba.workers import Workers
 from neuro_eq.engine import Agreement, Engine, Settling, Task
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError
 from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
 from neuro_eq.spec import Network
-from neuro_eq.synapses import Bias, Dense, DirectedDense, GatedDense, StepGate
-
-
-@dataclass(frozen=True)
-class Still:
-    """The drive by inputs and biases of one batch, with what it was computed from."""
-
-    theta: Mapping[str, Array]
-    inputs: Mapping[str, np.ndarray]
-    drive: list[dict[str, np.ndarray]]
-
-    def same(self, inputs: Activities) -> bool:
-        """Whether these are the same data; far cheaper to see than the drive is to compute."""
-        kept = self.inputs
-        return all(kept[name] is values or np.array_equal(kept[name], values) for name, values in inputs.items())
+from neuro_eq.synapses import GatedDense
 
 
 class NumbaEngine(Engine):
@@ -76,6 +60,7 @@ class NumbaEngine(Engine):
         self._packed: tuple[Mapping[str, Array], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] | None = None
         self._still: Still | None = None
         self.rest: Rest | None = None
+        self.zero: Activities | None = None
         self.buffers = Buffers(dtype)
         super().__init__(spec, dtype, seed)
         self.remaining = Remaining(self.dynamics, self.workers, dtype)
@@ -116,48 +101,14 @@ class NumbaEngine(Engine):
             self._packed = (theta, found)
         return self._packed[1]
 
-    def still_drive(self, inputs: Activities, slices: Sequence[slice]) -> list[dict[str, np.ndarray]]:
-        """The part of the drive that stays while samples settle, ``(samples, units)`` for each slice of them.
-
-        Beside it, by their own names, the rates of the gates on steps that data alone open.
+    def still(self, inputs: Activities, slices: list[slice]) -> Still:
+        """The drive that stays, of so many slices of the samples.
 
         The nudged phases of a batch follow its free phase with the same data and weights, so the last one is kept.
         """
-        theta = self._theta
-        kept = self._still
-        if kept is not None and kept.theta is theta and kept.same(inputs):
-            return kept.drive
-        drive: list[dict[str, np.ndarray]] = [{} for _ in slices]
-
-        def work(i: int) -> None:
-            drive[i] = self._still_drive(inputs, slices[i])
-
-        self.workers.run([partial(work, i) for i in range(len(slices))])
-        self._still = Still(theta, dict(inputs), drive)
-        return drive
-
-    def _still_drive(self, inputs: Activities, samples: slice) -> dict[str, np.ndarray]:
-        theta = self._theta
-        clamped = {name: flat(values[samples]) for name, values in inputs.items()}
-        count = samples.stop - samples.start
-        total = {p.name: np.zeros((count, p.size), self.dtype) for p in self.spec.free}
-        rates: dict[str, np.ndarray] = {}
-        for synapse in self.dynamics.still:
-            if isinstance(synapse, Bias):
-                if synapse.target in total:
-                    total[synapse.target] += theta[f"{synapse.name}.bias"].ravel()
-            elif isinstance(synapse, (Dense, DirectedDense)):
-                weight = theta[f"{synapse.name}.weight"]
-                if synapse.source in clamped and synapse.target in total:
-                    add_product_with_transposed(total[synapse.target], clamped[synapse.source], weight)
-                elif isinstance(synapse, Dense) and synapse.target in clamped and synapse.source in total:
-                    total[synapse.source] += product(clamped[synapse.target], weight)
-            elif isinstance(synapse, GatedDense):
-                own = self.dynamics.own(theta, synapse.name)
-                total[synapse.target] += synapse.drive({**clamped, **total}, own, total)[synapse.target]
-            elif isinstance(synapse, StepGate) and synapse.source in clamped:
-                rates[synapse.name] = synapse.rate({**clamped, **total}, self.dynamics.own(theta, synapse.name))
-        return {**total, **rates}
+        if self._still is None or not self._still.of(self._theta, inputs):
+            self._still = Still(self.plan, self.dynamics, self._theta, inputs, slices)
+        return self._still
 
     def gate_slopes(self, anchor: Activities | None) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """g and h of the gated synapses between free populations at ``a*``, which the asymmetric correction takes."""
@@ -168,7 +119,21 @@ class NumbaEngine(Engine):
                     slopes[synapse.name] = gate_slopes(synapse, anchor, self._theta)
         return slopes
 
+    def _start(self, start: Equilibrium | Activities | None, batch: int) -> Activities:
+        # Where the last free phase ended the blocks know; nothing needs to be read from them.
+        rest = self.rest
+        if rest is not None and isinstance(start, Equilibrium) and start.states is rest.states and start.batch == batch:
+            return rest.states
+        if start is not None:
+            return super()._start(start, batch)
+        if self.zero is None or next(iter(self.zero.values())).shape[0] != batch:
+            self.zero = super()._start(None, batch)
+        return self.zero
+
     def rms(self, x: Activities) -> np.ndarray:
+        known = x.squares() if isinstance(x, LaterRead) else None
+        if known is not None:
+            return np.asarray(np.sqrt(known / self.spec.free_units))
         total = np.zeros(next(iter(x.values())).shape[0])
         for p in self.spec.free:
             if p.name in x:

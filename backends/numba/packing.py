@@ -36,11 +36,6 @@ def product_with_transposed(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return product(weight, x.T).T
 
 
-def add_product_with_transposed(out: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
-    """``out += x (rows, depth) · weightᵀ``, ``weight (size, depth)``."""
-    add_transposed(_in_whole_vectors(weight, x.T), out)
-
-
 def _in_whole_vectors(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     (rows, depth), width = x.shape, stride(weight.shape[1], x.dtype)
     out = np.empty((rows, width), x.dtype)
@@ -101,19 +96,25 @@ def transpose(matrix, factor, out, begin):  # type: ignore[no-untyped-def]
 
 
 @entry
-def add_transposed(matrix, out):  # type: ignore[no-untyped-def]
-    """``out[j, i] += matrix[i, j]`` for as many columns as ``out`` has rows."""
-    size, rows = out.shape
-    for start in range(0, rows, TOGETHER):
-        end = min(start + TOGETHER, rows)
-        for j in range(size):
+def feed(x, weight, packed, sums, out, begin, stride):  # type: ignore[no-untyped-def]
+    """``x (rows, depth) · weightᵀ`` is added to rows of ``stride`` numbers that begin at ``begin`` of a flat buffer.
+
+    Packs the samples, as they are fewer than the units, into ``packed``; ``sums (size, …)`` has room for the product.
+    """
+    rows, depth = x.shape
+    size, width = sums.shape
+    pack_columns(x, packed)
+    multiply(weight, 0, depth, depth, packed, 0, sums.reshape(-1), 0, width, size)
+    for start in range(0, size, TOGETHER):
+        end = min(start + TOGETHER, size)
+        for j in range(rows):
+            row = begin + j * stride
             for i in range(start, end):
-                out[j, i] += matrix[i, j]
+                out[row + i] += sums[i, j]
 
 
 __all__ = [
-    "add_product_with_transposed",
-    "add_transposed",
+    "feed",
     "pack_columns",
     "pack_rows",
     "packed_rows",

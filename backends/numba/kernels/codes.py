@@ -5,6 +5,8 @@ from __future__ import annotations
 IDENTITY, RELU, HARD_SIGMOID, SIGMOID, TANH, SOFTMAX, LAYER_NORM = range(7)
 NO_COST, SQUARED_ERROR, CROSS_ENTROPY = range(3)
 PICARD, GAUSS_SEIDEL, ANDERSON = range(3)
+GOING_ON, FROM_ZERO, FROM_POTENTIALS, FROM_REST = range(4)
+"""How a block begins: it did so before, with potentials of zero, with those that it has, or where other rows ended."""
 CONVERGED, MAX_STEPS, DIVERGED, NONFINITE = range(4)
 
 BEGIN, SIZE, STRIDE, ACTIVATION, WIDTH, FEEDS_BACK, CONSTANTS = range(7)

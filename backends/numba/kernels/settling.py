@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
-from neuro_eq.backends.numba.compilation import entry
+from neuro_eq.backends.numba.compilation import compiled, entry
+from neuro_eq.backends.numba.kernels.activities import activate_rows
 from neuro_eq.backends.numba.kernels.anderson import mix
-from neuro_eq.backends.numba.kernels.codes import ANDERSON, GAUSS_SEIDEL, NO_COST, PICARD
+from neuro_eq.backends.numba.kernels.codes import (
+    ANDERSON,
+    BEGIN,
+    FROM_REST,
+    FROM_ZERO,
+    GAUSS_SEIDEL,
+    GOING_ON,
+    NO_COST,
+    PICARD,
+)
 from neuro_eq.backends.numba.kernels.drives import differences, evaluate, nudge_onto, part
 from neuro_eq.backends.numba.kernels.gauss_seidel import relax_population
 from neuro_eq.backends.numba.kernels.judging import judge
+from neuro_eq.backends.numba.kernels.layout import gather, repeat
 from neuro_eq.backends.numba.kernels.leaving import leave
 from neuro_eq.backends.numba.kernels.pacing import pace
 from neuro_eq.backends.numba.kernels.picard import picard
+from neuro_eq.backends.numba.kernels.rows import copy
 
 
 @entry
@@ -20,15 +32,69 @@ def settle_block(  # type: ignore[no-untyped-def]
     solver, alpha, populations, inlets, corrections, families, weights, constants, order, colours,
     cost, readout, readout_begin, bias, beta,
     u, a, still, drive, bare, anchor, deltas, y, logits, images, residuals, grams,
-    place, tol, limit, steps, status, residual, begin_step, end_step, max_steps, moving, driven,
+    place, tol, limit, steps, status, residual, begin_step, end_step, max_steps, moving,
+    beginning, linear, rest_place, rest_u, rest_a, rest_still, rest_drive, first, batch, found,
 ):  # fmt: skip
     """Take the steps ``begin_step`` … ``end_step`` of one block; the last step is followed by its judgement.
 
-    With ``driven`` the drive without the nudge stands in ``drive`` already when the first step begins.
+    All of it is one call, as two threads that meet between calls wait for each other.  When no sample moves any more,
+    the activities are gathered in ``found``.
 
     Returns:
         How many samples still move.
     """
+    capacity = residual.size
+    driven = begin(
+        populations, constants, beginning, linear and deltas.shape[1] == 0, u, a, still, drive, beta.size, capacity,
+        rest_place, rest_u, rest_a, rest_still, rest_drive,
+    )  # fmt: skip
+    left = take_steps(
+        solver, alpha, populations, inlets, corrections, families, weights, constants, order, colours,
+        cost, readout, readout_begin, bias, beta,
+        u, a, still, drive, bare, anchor, deltas, y, logits, images, residuals, grams,
+        place, tol, limit, steps, status, residual, begin_step, end_step, max_steps, moving, driven,
+    )  # fmt: skip
+    if left == 0:
+        gather(populations, place, a, beta.size, first, batch, found)
+    return left
+
+
+@compiled
+def begin(  # type: ignore[no-untyped-def]
+    populations, constants, beginning, linear, u, a, still, drive, phases, capacity, rest_place, rest_u, rest_a,
+    rest_still, rest_drive,
+):  # fmt: skip
+    """Bring a block's buffers to where it begins; whether its drive without the nudge is known there."""
+    if beginning == GOING_ON:
+        return False
+    repeat(populations, rest_place, rest_still, still, phases)
+    if beginning == FROM_REST:
+        repeat(populations, rest_place, rest_u, u, phases)
+        repeat(populations, rest_place, rest_a, a, phases)
+        repeat(populations, rest_place, rest_drive, drive, phases)
+        return True
+    if beginning == FROM_ZERO:
+        u[:] = 0
+    for p in range(populations.shape[1]):
+        activate_rows(populations, p, constants, u, a, populations[BEGIN, p] * capacity, capacity)
+    if not linear:
+        return False
+    for i in range(a.size):
+        if a[i] != 0:
+            return False
+    # Where no unit is active, what is still is the whole drive.
+    copy(still, drive)
+    return True
+
+
+@compiled
+def take_steps(  # type: ignore[no-untyped-def]
+    solver, alpha, populations, inlets, corrections, families, weights, constants, order, colours,
+    cost, readout, readout_begin, bias, beta,
+    u, a, still, drive, bare, anchor, deltas, y, logits, images, residuals, grams,
+    place, tol, limit, steps, status, residual, begin_step, end_step, max_steps, moving, driven,
+):  # fmt: skip
+    """The steps; with ``driven`` the drive without the nudge stands in ``drive`` already when the first begins."""
     phases = beta.size
     capacity = residual.size
     count = populations.shape[1]
