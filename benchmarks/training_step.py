@@ -144,7 +144,7 @@ class OurStep:
     def step(self) -> None:
         """One training step."""
         gradient, _ = self.method.gradient(self.net, self.x, self.y, free=self.how, nudged=self.nudged)
-        parameters, self.state = self.optimizer.step(self.net.parameters, gradient, self.state, share=self.net.share)
+        parameters, self.state = self.net.stepped(self.optimizer, gradient, self.state)
         self.net.set_parameters(parameters, adopt=True)
 
 

@@ -7,22 +7,21 @@ engine overrides where it can do better.  Engines know nothing of gradient metho
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from typing import Any, ClassVar, Protocol, TypeVar, overload, runtime_checkable
 
 import numpy as np
 from array_api_compat import is_array_api_obj
 
 from neuro_eq import arguments
-from neuro_eq.arrays import Activities, Array, Samples, all_finite, is_complex
+from neuro_eq.arrays import Activities, Array, Parameters, Samples, all_finite, is_complex
 from neuro_eq.dynamics import Dynamics, Energy
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError, DataError, SpecError, did_you_mean
+from neuro_eq.optimizers import Optimizer, OptimizerState
 from neuro_eq.solvers import Picard, Solver
 from neuro_eq.spec import Network
 
@@ -131,10 +130,6 @@ class Settling(ABC):
         """The states now, in the engine's own arrays."""
 
 
-def _look(name: str, array: Array, finite: dict[str, bool]) -> None:
-    finite[name] = all_finite(array)
-
-
 @runtime_checkable
 class Observer(Protocol):
     """Something that watches relaxations, such as the trajectory file's Recorder."""
@@ -218,16 +213,6 @@ class Engine(ABC):
     def close(self) -> None:  # noqa: B027  # most engines hold nothing
         """Give back what the engine holds outside this process; most hold nothing.  May be called twice."""
 
-    def share(self, tasks: Sequence[Callable[[], object]], numbers: int) -> None:
-        """Run pieces of work that do not depend on each other, on the engine's threads where it has some.
-
-        Args:
-            tasks: the pieces.
-            numbers: how many numbers they go through together.
-        """
-        for task in tasks:
-            task()
-
     def __enter__(self: OwnEngine) -> OwnEngine:
         return self
 
@@ -280,13 +265,23 @@ class Engine(ABC):
             if tuple(array.shape) != shapes[name]:
                 raise SpecError(f"expected shape {list(shapes[name])}, found {list(array.shape)}", name)
             updated[name] = array
-        finite: dict[str, bool] = {}
-        numbers = sum(math.prod(shapes[name]) for name in values)
-        self.share([partial(_look, name, updated[name], finite) for name in values], numbers)
-        for name in values:
-            if not finite[name]:
-                raise SpecError("holds values that are not finite", name)
+        bad = self._not_finite({name: updated[name] for name in values})
+        if bad is not None:
+            raise SpecError("holds values that are not finite", bad)
         self._theta = self.spec.project(updated)
+
+    def stepped(
+        self, optimizer: Optimizer, gradient: Parameters, state: OptimizerState, scale: float = 1.0
+    ) -> tuple[dict[str, Array], OptimizerState]:
+        """Parameters after a step of an optimiser, and its new state; the engine's own are not set.
+
+        An engine that steps in a faster way finds the same numbers.
+        """
+        return optimizer.step(self.parameters, gradient, state, scale)
+
+    def _not_finite(self, arrays: Parameters) -> str | None:
+        """The name of the first array that holds a number which is not finite."""
+        return next((name for name, array in arrays.items() if not all_finite(array)), None)
 
     # -- relaxation --------------------------------------------------------------------------------------------
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -73,36 +72,31 @@ class Optimizer(Frozen):
         gradient: Parameters,
         state: OptimizerState,
         scale: float = 1.0,
-        share: Callable[[Sequence[Callable[[], object]], int], None] | None = None,
     ) -> tuple[dict[str, Array], OptimizerState]:
         """New parameters and new state, in arrays of their own; the arguments stay as they are.
 
         Args:
             scale: factor on the learning rate, from a schedule.
-            share: runs independent pieces of work, as :meth:`neuro_eq.Engine.share` does; one by one by default.
         """
         rate, steps = float(scale) * self.lr, state.steps + 1
         stepped: dict[str, Array] = {}
         moments: dict[str, dict[str, Array]] = {moment: {} for moment in self.moments}
-        work: list[Callable[[], object]] = []
         for name, theta in parameters.items():
             xp = array_namespace(theta)
-            decay = rate * self.weight_decay if _is_weight(name, theta) else 0.0
+            decay = self.decay(name, theta, rate)
             old = [xp.reshape(theta, (-1,)), xp.reshape(gradient[name], (-1,))]
             old += [xp.reshape(state.moments[moment][name], (-1,)) for moment in self.moments]
             new = [xp.empty(old[0].shape, dtype=theta.dtype, device=device(theta)) for _ in (name, *self.moments)]
             for part in _blocks(theta):
-                pieces = [array[part] for array in old], [array[part] for array in new]
-                work.append(partial(self._step_block, *pieces, rate, decay, steps))
+                self._step_block([array[part] for array in old], [array[part] for array in new], rate, decay, steps)
             stepped[name] = xp.reshape(new[0], theta.shape)
             for moment, array in zip(self.moments, new[1:], strict=True):
                 moments[moment][name] = xp.reshape(array, theta.shape)
-        if share is None:
-            for task in work:
-                task()
-        else:
-            share(work, sum(math.prod(theta.shape) for theta in parameters.values()))
         return stepped, OptimizerState(steps, moments)
+
+    def decay(self, name: str, theta: Array, rate: float) -> float:
+        """What a step at this rate takes away of each number of a parameter."""
+        return rate * self.weight_decay if _is_weight(name, theta) else 0.0
 
     def _step_block(self, old: list[Block], new: list[Block], rate: float, decay: float, steps: int) -> None:
         value, g, *before = old
@@ -178,12 +172,19 @@ class Adam(Optimizer):
         xp.multiply(old[1], self.beta2, out=second)
         xp.multiply(g, g, out=move)
         second += move
-        # m̂/(√v̂ + ε) with m̂ = first·(1−β₁)/(1−β₁ᵗ) and √v̂ = √second/root.
-        root = math.sqrt((1.0 - self.beta2**steps) / (1.0 - self.beta2))
+        root, factor = self.corrections(steps)
         xp.sqrt(second, out=move)
         move += self.epsilon * root
         xp.divide(first, move, out=move)
-        move *= rate * root * (1.0 - self.beta1) / (1.0 - self.beta1**steps)
+        move *= rate * factor
+
+    def corrections(self, steps: int) -> tuple[float, float]:
+        """``root`` and ``factor`` with which ``m̂/(√v̂ + ε)`` is ``factor · first/(√second + root·ε)``.
+
+        ``m̂ = first·(1−β₁)/(1−β₁ᵗ)`` and ``√v̂ = √second/root``.
+        """
+        root = math.sqrt((1.0 - self.beta2**steps) / (1.0 - self.beta2))
+        return root, root * (1.0 - self.beta1) / (1.0 - self.beta1**steps)
 
 
 def _is_weight(name: str, theta: Array) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
-from neuro_eq.arrays import Activities, Array, flat
+from neuro_eq.arrays import Activities, Array, Parameters, flat
 from neuro_eq.backends.numba.blocks import BlockSettling, LaterRead, Rest
 from neuro_eq.backends.numba.buffers import Buffers
 from neuro_eq.backends.numba.compilation import compile_once
+from neuro_eq.backends.numba.descent import not_finite, stepped
 from neuro_eq.backends.numba.kernels.judging import add_squares
 from neuro_eq.backends.numba.learning import Hebbian
 from neuro_eq.backends.numba.plan import ACTIVATION_CODES, plan
@@ -21,6 +22,7 @@ from neuro_eq.backends.numba.workers import Workers
 from neuro_eq.engine import Agreement, Engine, Settling, Task
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError
+from neuro_eq.optimizers import Optimizer, OptimizerState
 from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
 from neuro_eq.spec import Network
 from neuro_eq.synapses import GatedDense
@@ -71,8 +73,13 @@ class NumbaEngine(Engine):
     def close(self) -> None:
         self.workers.close()
 
-    def share(self, tasks: Sequence[Callable[[], object]], numbers: int) -> None:
-        self.workers.run(tasks, numbers)
+    def stepped(
+        self, optimizer: Optimizer, gradient: Parameters, state: OptimizerState, scale: float = 1.0
+    ) -> tuple[dict[str, Array], OptimizerState]:
+        return stepped(optimizer, self._theta, gradient, state, scale, self.workers)
+
+    def _not_finite(self, arrays: Parameters) -> str | None:
+        return not_finite(arrays, self.workers)
 
     def asarray(self, values: Any) -> Array:
         return np.array(values, dtype=self.dtype, order="C")

@@ -285,9 +285,7 @@ class _Run:
     def _step(self, gradient: Parameters, evidence: Evidence, right: np.ndarray) -> None:
         self._refuse_what_diverged(evidence)
         progress = ((self.epoch - 1) * self.batches + self.batch) / (self.epochs * self.batches)
-        parameters, state = self.optimizer.step(
-            self.net.parameters, gradient, self.state, self.schedule.scale(progress), self.net.share
-        )
+        parameters, state = self.net.stepped(self.optimizer, gradient, self.state, self.schedule.scale(progress))
         try:
             self._take(parameters)
         except SpecError:
