@@ -39,7 +39,7 @@ def folder() -> Path:
     return base / f"neuro_eq-{key.hexdigest()[:16]}"
 
 
-def _compiler(*fastmath: str, entered: bool = False) -> Callable[[Callable[..., Any]], Kernel]:
+def _compiler(*fastmath: str, entered: bool = False, nogil: bool = True) -> Callable[[Callable[..., Any]], Kernel]:
     # Without the wrappers through which Python would call a kernel, it compiles in a fraction of the time.
     bare: dict[str, Any] = {} if entered else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
@@ -49,7 +49,7 @@ def _compiler(*fastmath: str, entered: bool = False) -> Callable[[Callable[..., 
         before = config.CACHE_DIR
         config.CACHE_DIR = str(folder())
         try:
-            return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=set(fastmath), **bare)(function)
+            return numba.njit(cache=True, nogil=nogil, error_model="numpy", fastmath=set(fastmath), **bare)(function)
         finally:
             config.CACHE_DIR = before
 
@@ -60,6 +60,8 @@ compiled = _compiler()
 """A kernel in which every operation is taken as it is written, called by other kernels."""
 entry = _compiler(entered=True)
 """The same, called from Python."""
+brief = _compiler(entered=True, nogil=False)
+"""One that is over before another thread could have made use of the interpreter, which it does not let go of."""
 fused = _compiler("contract")
 """A kernel in which a product and a sum may be one instruction."""
 summing = _compiler("contract", "reassoc")

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from neuro_eq.arrays import Array, Parameters, all_finite
-from neuro_eq.backends.numba.kernels.descent import adam, sgd, sgd_with_momentum
+from neuro_eq.arrays import Array, Parameters
+from neuro_eq.backends.numba.kernels.descent import adam, is_finite, sgd, sgd_with_momentum
 from neuro_eq.backends.numba.workers import Workers
 from neuro_eq.optimizers import SGD, Adam, Optimizer, OptimizerState
 
@@ -52,7 +52,7 @@ def not_finite(arrays: Mapping[str, np.ndarray], workers: Workers) -> str | None
     bad: set[str] = set()
 
     def work(pieces: list[tuple[str, slice]]) -> None:
-        bad.update(name for name, piece in pieces if not all_finite(arrays[name].reshape(-1)[piece]))
+        bad.update(name for name, piece in pieces if not is_finite(arrays[name].reshape(-1)[piece]))
 
     _share(work, arrays, workers)
     return next((name for name in arrays if name in bad), None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, TypeAlias
+
+from neuro_eq.backends.numba.bell import Bell
 
 Task: TypeAlias = Callable[[], Any]
 
@@ -26,6 +28,7 @@ class Workers:
         self.threads = threads
         self._started = 0
         self._waiting: SimpleQueue[Task | None] = SimpleQueue()
+        self._called, self._done = Bell(), Bell()
 
     def run(self, tasks: Sequence[Task], numbers: int | None = None) -> None:
         """Run all tasks; an error in one is raised here, when the others have ended.
@@ -46,10 +49,11 @@ class Workers:
                 ended.put(_error_of(task))
 
         while self._started < helpers:
-            Thread(target=_serve, args=(self._waiting,), name="neuro_eq", daemon=True).start()
+            Thread(target=_serve, args=(self._waiting, self._called, self._done), name="neuro_eq", daemon=True).start()
             self._started += 1
         for _ in range(helpers):
             self._waiting.put(help_out)
+        self._called.ring()
         own = 0
         errors: list[Exception | None] = []
         try:
@@ -60,15 +64,25 @@ class Workers:
             # Ctrl-C leaves the rest undone, but nothing that still runs.  Who comes too late finds nothing and is
             # not waited for.
             own += sum(1 for _ in remaining)
-            errors += [ended.get() for _ in range(len(tasks) - own)]
+            errors += [self._end_of(ended) for _ in range(len(tasks) - own)]
         for error in errors:
             if error is not None:
                 raise error
+
+    def _end_of(self, ended: Ended) -> Exception | None:
+        """How another thread's next task ended."""
+        heard = self._done.rung
+        try:
+            return ended.get_nowait()
+        except Empty:
+            self._done.listen(heard)
+        return ended.get()
 
     def close(self) -> None:
         """End the other threads."""
         for _ in range(self._started):
             self._waiting.put(None)
+        self._called.ring()
         self._started = 0
 
 
@@ -80,10 +94,19 @@ def _error_of(task: Task) -> Exception | None:
     return None
 
 
-def _serve(waiting: SimpleQueue[Task | None]) -> None:
-    while (work := waiting.get()) is not None:
+def _serve(waiting: SimpleQueue[Task | None], called: Bell, done: Bell) -> None:
+    while (work := _next(waiting, called, done)) is not None:
         work()
         del work  # what a task holds is held no longer than it runs
+
+
+def _next(waiting: SimpleQueue[Task | None], called: Bell, done: Bell) -> Task | None:
+    heard = called.rung
+    try:
+        return waiting.get_nowait()
+    except Empty:
+        done.answer(called, heard)
+    return waiting.get()
 
 
 __all__ = ["Workers"]

@@ -36,7 +36,8 @@ def test_a_compiled_step_is_the_optimisers_own(optimizer, dtype, threads) -> Non
         gradient["o.bias"][:3] = 0.0
         ours, state = stepped(optimizer, ours, gradient, state, 0.7, workers)
         theirs, other = optimizer.step(theirs, gradient, other, 0.7)
-        assert state.steps == other.steps and list(ours) == list(theirs)
+        assert state.steps == other.steps
+        assert list(ours) == list(theirs)
         for name in shapes:
             np.testing.assert_array_equal(ours[name], theirs[name], strict=True)
             for moment in optimizer.moments:

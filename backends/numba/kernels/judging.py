@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from neuro_eq.backends.numba.compilation import compiled, entry, summing
+from neuro_eq.backends.numba.compilation import brief, compiled, summing
 from neuro_eq.backends.numba.kernels.codes import BEGIN, CONVERGED, DIVERGED, NONFINITE, SIZE, STRIDE
 
 
@@ -27,7 +27,7 @@ def squares(x):  # type: ignore[no-untyped-def]
     return total
 
 
-@entry
+@brief
 def add_squares(x, total):  # type: ignore[no-untyped-def]
     """Add each row's ``Σ x²`` to ``total (rows)``."""
     for r in range(x.shape[0]):

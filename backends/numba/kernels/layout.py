@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from neuro_eq.backends.numba.compilation import entry
+from neuro_eq.backends.numba.compilation import brief, entry
 from neuro_eq.backends.numba.kernels.codes import BEGIN, SIZE, STRIDE
 from neuro_eq.backends.numba.kernels.judging import squares
 from neuro_eq.backends.numba.kernels.rows import copy
@@ -19,7 +19,7 @@ def spread(values, out, begin, wide, phases, phase):  # type: ignore[no-untyped-
             copy(values[i], out[row : row + size])
 
 
-@entry
+@brief
 def fill(populations, row, out, count):  # type: ignore[no-untyped-def]
     """A row of all free units, filling included, into every row of a buffer of ``count``."""
     for p in range(populations.shape[1]):
@@ -61,7 +61,7 @@ def gather(populations, place, x, phases, first, batch, out):  # type: ignore[no
         done += phases * batch * size
 
 
-@entry
+@brief
 def add_squares_of(populations, place, x, phases, phase, first, total):  # type: ignore[no-untyped-def]
     """Add ``Σ x²`` of every sample in one phase to ``total (batch)``, where the block begins at ``first``."""
     count = place.size
