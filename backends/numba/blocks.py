@@ -223,7 +223,7 @@ class BlockSettling(Settling):
         self.cost = layout.cost if task.target is not None else nothing
         self.taken = 0
         self.slices = cuts(self.batch, engine.threads)
-        self.blocks = [Block(engine, layout, task, samples) for samples in self.slices]
+        self._blocks: list[Block | None] = [None] * len(self.slices)
         self.begun = False
         self.still = engine.still(task.inputs, self.slices)
         self.slopes = engine.gate_slopes(task.anchor)
@@ -232,9 +232,21 @@ class BlockSettling(Settling):
         self.starts = [] if self.rest is not None else _as_arrays(task.starts)
         self.activities = self._room()
 
+    def _block(self, i: int) -> Block:
+        """A block, made by the thread that first needs it."""
+        block = self._blocks[i]
+        if block is None:
+            block = self._blocks[i] = Block(self.engine, self.layout, self.task, self.slices[i])
+        return block
+
+    @property
+    def blocks(self) -> list[Block]:
+        """All of them."""
+        return [self._block(i) for i in range(len(self.slices))]
+
     def advance(self, steps: int) -> bool:
         end = min(self.taken + steps, self.task.max_steps)
-        unfinished = [i for i, block in enumerate(self.blocks) if block.moving]
+        unfinished = [i for i, block in enumerate(self._blocks) if block is None or block.moving]
         self.engine.workers.run([partial(self._settle, i, end) for i in unfinished])
         self.taken, self.begun = end, True
         if end > 0:
@@ -242,7 +254,7 @@ class BlockSettling(Settling):
         return not any(block.moving for block in self.blocks)
 
     def _origin(self, i: int) -> Origin:
-        block = self.blocks[i]
+        block = self._block(i)
         part = self.still.part(i)
         if self.rest is not None:
             origin = block.begin_where(self.rest.blocks[i])
@@ -253,7 +265,7 @@ class BlockSettling(Settling):
         return origin
 
     def _settle(self, i: int, end: int) -> None:
-        layout, block = self.layout, self.blocks[i]
+        layout, block = self.layout, self._block(i)
         if self.taken == 0:
             origin = self._origin(i)
         else:

@@ -15,7 +15,7 @@ from functools import cache, partial
 import numpy as np
 
 from neuro_eq.arrays import Activities, Array, flat
-from neuro_eq.backends.numba.packing import pack_rows, transpose
+from neuro_eq.backends.numba.packing import pack_rows, subtract_and_sum, transpose
 from neuro_eq.backends.numba.tile import multiply, packed_size, stride
 from neuro_eq.backends.numba.workers import Workers
 from neuro_eq.spec import Network
@@ -88,15 +88,21 @@ class Hebbian:
         def ends(synapse: Dense | DirectedDense) -> Ends | None:
             return [(-1.0, flat(a[synapse.target]), flat(a[synapse.source]))] if isinstance(synapse, Dense) else None
 
-        return self._learn(ends, lambda synapse: -flat(a[synapse.target]), a, 1.0)
+        return self._learn(ends, lambda synapse: -np.sum(flat(a[synapse.target]), axis=0), a, 1.0)
 
     def contrast(self, above: Activities, below: Activities, width: float) -> dict[str, Array]:
         """``[∂G/∂θ(above) − ∂G/∂θ(below)]/width``, mean over the batch."""
         clamped = {p.name for p in self.spec.clamped}
 
         @cache
+        def difference(name: str) -> tuple[np.ndarray, np.ndarray]:
+            higher, lower = flat(above[name]), flat(below[name])
+            out, total = np.empty_like(lower), np.zeros(lower.shape[1], lower.dtype)
+            subtract_and_sum(lower, higher, out, total)
+            return out, total
+
         def change(name: str) -> np.ndarray:
-            return flat(below[name]) - flat(above[name])
+            return difference(name)[0]
 
         def ends(synapse: Dense | DirectedDense) -> Ends | None:
             post, pre = synapse.target, synapse.source
@@ -108,7 +114,7 @@ class Hebbian:
                 return [(1.0, flat(above[post]), change(pre))]
             return [(-1.0, flat(above[post]), flat(above[pre])), (1.0, flat(below[post]), flat(below[pre]))]
 
-        return self._learn(ends, lambda synapse: change(synapse.target), above, width)
+        return self._learn(ends, lambda synapse: difference(synapse.target)[1], above, width)
 
     def drive_gradient(self, a: Activities, lam: Activities) -> dict[str, Array]:
         """``(∂drive/∂θ)ᵀ λ`` at these activities, mean over the batch; data does not respond and has no λ."""
@@ -120,7 +126,7 @@ class Hebbian:
                 pairs.append((a[post], lam.get(pre)))
             return [(1.0, flat(one), flat(other)) for one, other in pairs if one is not None and other is not None]
 
-        return self._learn(ends, lambda synapse: flat(lam[synapse.target]), a, 1.0)
+        return self._learn(ends, lambda synapse: np.sum(flat(lam[synapse.target]), axis=0), a, 1.0)
 
     def _learn(
         self,
@@ -136,7 +142,7 @@ class Hebbian:
         for synapse in self.spec.synapses:
             if isinstance(synapse, Bias):
                 name = f"{synapse.name}.bias"
-                total = np.sum(constant(synapse), axis=0) / (batch * width)
+                total = constant(synapse) / (batch * width)
                 gradient[name] = total.reshape(shapes[name])
             elif isinstance(synapse, (Dense, DirectedDense)):
                 found = ends(synapse)

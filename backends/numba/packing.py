@@ -85,6 +85,16 @@ def pack_columns(matrix, out):  # type: ignore[no-untyped-def]
 
 
 @entry
+def subtract_and_sum(x, y, out, total):  # type: ignore[no-untyped-def]
+    """``out = x − y``, and its rows are added to ``total``."""
+    rows, size = x.shape
+    for i in range(rows):
+        for j in range(size):
+            out[i, j] = x[i, j] - y[i, j]
+            total[j] += out[i, j]
+
+
+@entry
 def transpose(matrix, factor, out, begin):  # type: ignore[no-untyped-def]
     """``out[j, begin + i] = factor · matrix[i, j]``."""
     rows, size = matrix.shape
@@ -120,5 +130,6 @@ __all__ = [
     "packed_rows",
     "product",
     "product_with_transposed",
+    "subtract_and_sum",
     "transpose",
 ]

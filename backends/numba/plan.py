@@ -46,6 +46,7 @@ class Plan:
         constants: the numbers of layer norms and of the families.
         readout: the two matrices of a readout, packed apart.
         linear: whether a unit that is not active drives nobody.
+        names: the free populations.
     """
 
     populations: np.ndarray
@@ -59,12 +60,18 @@ class Plan:
     constants: Constants
     readout: Factors
     linear: bool
+    names: tuple[str, ...]
     dtype: str
 
     @cached_property
     def places(self) -> tuple[tuple[int, int], ...]:
         """Where each free population begins in a row of all, and the numbers that it takes there."""
         return tuple((int(begin), int(wide)) for begin, wide in self.populations[[codes.BEGIN, codes.STRIDE]].T)
+
+    @cached_property
+    def place_of(self) -> dict[str, tuple[int, int]]:
+        """The same by name."""
+        return dict(zip(self.names, self.places, strict=True))
 
     @cached_property
     def units(self) -> int:
@@ -123,6 +130,7 @@ def plan(spec: Network, dtype: str) -> Plan:
         constants=constants,
         readout=readout,
         linear=all(isinstance(synapse, (Dense, DirectedDense, Bias)) for synapse in spec.synapses),
+        names=tuple(index),
         dtype=dtype,
     )
 

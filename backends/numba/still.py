@@ -39,6 +39,7 @@ class Still:
         self, layout: Plan, dynamics: Dynamics, theta: Mapping[str, Array], inputs: Activities, slices: Sequence[slice]
     ) -> None:
         self.layout, self.dynamics, self.theta, self.inputs, self.slices = layout, dynamics, theta, inputs, slices
+        self.biases = self._biases()
         self._parts: list[Part | None] = [None] * len(slices)
 
     def of(self, theta: Mapping[str, Array], inputs: Activities) -> bool:
@@ -56,22 +57,20 @@ class Still:
         return part
 
     def _computed(self, samples: slice) -> Part:
-        layout, theta, free = self.layout, self.theta, self.dynamics.spec.free
+        layout, theta = self.layout, self.theta
         clamped = {name: flat(values[samples]) for name, values in self.inputs.items()}
         count = samples.stop - samples.start
         drive = np.empty(count * layout.units, layout.dtype)
-        fill(layout.populations, self._biases(), drive, count)
-        places = {p.name: (begin * count, wide) for p, (begin, wide) in zip(free, layout.places, strict=True)}
-        total = {
-            p.name: drive[begin : begin + count * wide].reshape(count, wide)[:, : p.size]
-            for p, (begin, wide) in zip(free, places.values(), strict=True)
-        }
+        fill(layout.populations, self.biases, drive, count)
+        total: dict[str, np.ndarray] = {}
+        for p, (begin, wide) in zip(self.dynamics.spec.free, layout.places, strict=True):
+            total[p.name] = drive[begin * count : (begin + wide) * count].reshape(count, wide)[:, : p.size]
         rates: dict[str, np.ndarray] = {}
         for synapse in self.dynamics.still:
             if isinstance(synapse, (Dense, DirectedDense)):
                 weight = theta[f"{synapse.name}.weight"]
                 if synapse.source in clamped and synapse.target in total:
-                    _feed(clamped[synapse.source], weight, drive, *places[synapse.target])
+                    _feed(clamped[synapse.source], weight, drive, layout.place_of[synapse.target], count)
                 elif isinstance(synapse, Dense) and synapse.target in clamped and synapse.source in total:
                     total[synapse.source] += product(clamped[synapse.target], weight)
             elif isinstance(synapse, GatedDense):
@@ -84,21 +83,19 @@ class Still:
     def _biases(self) -> np.ndarray:
         """A row of all free units."""
         row = np.zeros(self.layout.units, self.layout.dtype)
-        places = {
-            p.name: (begin, p.size) for p, (begin, _) in zip(self.dynamics.spec.free, self.layout.places, strict=True)
-        }
         for synapse in self.dynamics.still:
-            if isinstance(synapse, Bias) and synapse.target in places:
-                begin, size = places[synapse.target]
-                row[begin : begin + size] += self.theta[f"{synapse.name}.bias"].ravel()
+            if isinstance(synapse, Bias) and synapse.target in self.layout.place_of:
+                bias = self.theta[f"{synapse.name}.bias"].ravel()
+                begin, _ = self.layout.place_of[synapse.target]
+                row[begin : begin + bias.size] += bias
         return row
 
 
-def _feed(x: np.ndarray, weight: np.ndarray, drive: np.ndarray, begin: int, wide: int) -> None:
+def _feed(x: np.ndarray, weight: np.ndarray, drive: np.ndarray, place: tuple[int, int], count: int) -> None:
     (rows, depth), size = x.shape, weight.shape[0]
     packed = np.empty(packed_size(depth, rows, x.dtype), x.dtype)
     sums = np.empty((size, stride(rows, x.dtype)), x.dtype)
-    feed(x, weight.reshape(-1), packed, sums, drive, begin, wide)
+    feed(x, weight.reshape(-1), packed, sums, drive, place[0] * count, place[1])
 
 
 __all__ = ["Part", "Still"]
