@@ -249,9 +249,11 @@ class BlockSettling(Settling):
         unfinished = [i for i, block in enumerate(self._blocks) if block is None or block.moving]
         self.engine.workers.run([partial(self._settle, i, end) for i in unfinished])
         self.taken, self.begun = end, True
-        if end > 0:
+        moves = any(block.moving for block in self.blocks)
+        if end > 0 or not moves:
+            # They are not begun again.
             self.rest, self.starts = None, []
-        return not any(block.moving for block in self.blocks)
+        return not moves
 
     def _origin(self, i: int) -> Origin:
         block = self._block(i)
@@ -292,6 +294,7 @@ class BlockSettling(Settling):
             steps[where] = block.steps
             status[where] = block.status
         ended = not any(block.moving for block in self.blocks)
+        states: tuple[Activities, ...]
         if not ended:
             states, activities = (self._named(self._read(buffer)) for buffer in ("u", "a"))
         else:

@@ -13,6 +13,8 @@ class Buffers:
 
     def __init__(self, dtype: str) -> None:
         self.dtype = dtype
+        # Blocks that live until the interpreter ends give theirs back when this module's names are gone.
+        self.most = MOST
         self._kept: list[np.ndarray] = []
 
     def take(self, size: int) -> np.ndarray:
@@ -31,7 +33,7 @@ class Buffers:
     def give(self, buffer: np.ndarray) -> None:
         """Take one back, which nobody else holds."""
         self._kept.append(buffer)
-        del self._kept[:-MOST]
+        del self._kept[: -self.most]
 
 
 __all__ = ["Buffers"]
