@@ -4,13 +4,13 @@ from . import datasets as datasets
 from . import models as models
 from . import schedules as schedules
 from . import synapses as synapses
+from .abilities import Ability as Ability
 from .budget import NormBudget as NormBudget
 from .checking import Report as Report
 from .checking import check as check
 from .compiler import compile as compile  # noqa: A004
 from .contraction import Lipschitz as Lipschitz
 from .contraction import lipschitz as lipschitz
-from .engine import Ability as Ability
 from .engine import Engine as Engine
 from .equilibrium import Equilibrium as Equilibrium
 from .equilibrium import Status as Status

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from neuro_eq.engine import Agreement, Engine
+from neuro_eq.abilities import Agreement
+from neuro_eq.engine import Engine
 
 Numbers = Mapping[str, Float[np.ndarray, "..."]]
 """Arrays by name, as NumPy's float64."""

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
-from neuro_eq.engine import Ability, Engine
+from neuro_eq.abilities import Ability
+from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import SpecError
 from neuro_eq.krylov import Each, Outermost, Rows, largest_modulus

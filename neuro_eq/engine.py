@@ -2,98 +2,31 @@ r"""The contract of an engine: a compiled network that relaxes, and the answers 
 
 A user sees one class for every backend.  An engine writer implements :meth:`Engine._begin` (how states move) and
 the two conversions; everything else has an implementation on the array API in :mod:`neuro_eq.dynamics`, which an
-engine overrides where it can do better.  Engines know nothing of gradient methods, optimisers or training.
+engine overrides where it can do better.  Engines know nothing of gradient methods or training, and
+of an optimiser no more than that it takes a step, which some take in a faster way.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any, ClassVar, Protocol, TypeVar, overload, runtime_checkable
 
 import numpy as np
 from array_api_compat import is_array_api_obj
 
 from neuro_eq import arguments
+from neuro_eq.abilities import Ability, Agreement
 from neuro_eq.arrays import Activities, Array, Parameters, Samples, all_finite, is_complex
 from neuro_eq.dynamics import Dynamics, Energy
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError, DataError, SpecError, did_you_mean
 from neuro_eq.optimizers import Optimizer, OptimizerState
+from neuro_eq.relaxing import Settling, Task
 from neuro_eq.solvers import Picard, Solver
 from neuro_eq.spec import Network
 
 OwnEngine = TypeVar("OwnEngine", bound="Engine")
-
-
-class Ability(Enum):
-    """What a gradient method may need of an engine; the value completes "it cannot …"."""
-
-    NUDGE = "settle under a nudge"
-    PAIR = "settle several nudges as a group"
-    ASYMMETRY = "add the asymmetric correction (Dᵀ − D)(a − a*)"
-    LINEAR_RESPONSE = "apply the linear response Dᵀ and ρ' at a fixed point"
-    COMPLEX_NUDGE = "settle under a complex nudge"
-    AUTOGRAD = "differentiate through the steps of a relaxation"
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How closely an engine equals the oracle, with the arithmetic that it follows from.
-
-    ``fixed_point`` is absolute (activities are of order one); ``gradient`` is relative, per parameter, and is never
-    below ``noise / β``, as a difference of two nudged phases divides rounding errors by β.
-    """
-
-    fixed_point: float
-    gradient: float
-    noise: float
-    because: str
-
-    def gradient_at(self, beta: float) -> float:
-        """The relative gradient tolerance at a nudge of this size."""
-        return max(self.gradient, self.noise / abs(beta))
-
-
-@dataclass(frozen=True)
-class Task:
-    """One relaxation of K phases that stop as a group, all in the engine's own arrays.
-
-    Attributes:
-        inputs: clamped population to activities ``(batch, *shape)``, the same in every phase.
-        target: ``(batch, n_out)``, or None when no phase is nudged.
-        betas: one nudge per phase.
-        starts: one mapping of start potentials per phase.
-        anchor: activities ``a*`` of all populations at which the asymmetric correction is taken, or None.
-        solver: the iteration.
-        tol: ``(batch,)`` residuals at which samples stop, or None for exactly ``max_steps`` steps.
-        max_steps: the most steps.
-    """
-
-    inputs: Activities
-    target: Array | None
-    betas: tuple[complex, ...]
-    starts: tuple[Activities, ...]
-    anchor: Activities | None
-    solver: Solver
-    tol: np.ndarray | None
-    max_steps: int
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Where a relaxation stands.  Potentials, residuals and activities are one entry per phase.
-
-    ``activities`` of the free populations spare their computation where an engine has them at hand.
-    """
-
-    states: tuple[Activities, ...]
-    residual: tuple[np.ndarray, ...]
-    steps: np.ndarray
-    status: np.ndarray
-    activities: tuple[Activities, ...] | None = None
 
 
 class Inputs(dict[str, Array]):
@@ -107,27 +40,6 @@ class Inputs(dict[str, Array]):
     def batch(self) -> int:
         """Number of samples."""
         return int(next(iter(self.values())).shape[0])
-
-
-class Settling(ABC):
-    """A relaxation under way.
-
-    The rule, the same on every engine.  Before each step a sample's residual is the largest over its phases; a
-    sample that is not finite, has diverged, or is at most at its tolerance stops where it is.  The others take the
-    step.  After the last step one more evaluation decides how they ended.
-    """
-
-    @abstractmethod
-    def advance(self, steps: int) -> bool:
-        """Take ``steps`` more steps, fewer only where ``max_steps`` or the last sample's stop comes first.
-
-        Returns:
-            Whether every sample has stopped.
-        """
-
-    @abstractmethod
-    def snapshot(self) -> Snapshot:
-        """The states now, in the engine's own arrays."""
 
 
 @runtime_checkable

@@ -11,11 +11,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from neuro_eq.abilities import Ability, Agreement
 from neuro_eq.arrays import Activities, Array, flat
 from neuro_eq.backends.lava import environment
 from neuro_eq.backends.lava.client import LavaClient
-from neuro_eq.engine import Ability, Agreement, Engine, Settling, Snapshot, Task
+from neuro_eq.engine import Engine
 from neuro_eq.errors import BackendError
+from neuro_eq.relaxing import Settling, Snapshot, Task
 from neuro_eq.solvers import Picard
 from neuro_eq.spec import Network
 from neuro_eq.synapses import Bias, Dense, DirectedDense

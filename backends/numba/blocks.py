@@ -18,8 +18,8 @@ from neuro_eq.backends.numba.kernels.layout import add_squares_of, gather, repea
 from neuro_eq.backends.numba.kernels.settling import settle_block
 from neuro_eq.backends.numba.plan import Plan
 from neuro_eq.backends.numba.still import Part, Still
-from neuro_eq.engine import Settling, Snapshot, Task
 from neuro_eq.equilibrium import DIVERGENCE
+from neuro_eq.relaxing import Settling, Snapshot, Task
 from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
 from neuro_eq.synapses import History
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from neuro_eq.abilities import Agreement
 from neuro_eq.arrays import Activities, Array, Parameters, flat
 from neuro_eq.backends.numba.blocks import BlockSettling, LaterRead, Rest
 from neuro_eq.backends.numba.buffers import Buffers
@@ -19,10 +20,11 @@ from neuro_eq.backends.numba.plan import ACTIVATION_CODES, plan
 from neuro_eq.backends.numba.remaining import Remaining, gate_slopes
 from neuro_eq.backends.numba.still import Still
 from neuro_eq.backends.numba.workers import Workers
-from neuro_eq.engine import Agreement, Engine, Settling, Task
+from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError
 from neuro_eq.optimizers import Optimizer, OptimizerState
+from neuro_eq.relaxing import Settling, Task
 from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
 from neuro_eq.spec import Network
 from neuro_eq.synapses import GatedDense

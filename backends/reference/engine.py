@@ -7,8 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from neuro_eq.abilities import Ability, Agreement
 from neuro_eq.arrays import Array
-from neuro_eq.engine import Ability, Agreement, Engine, Settling, Task
+from neuro_eq.engine import Engine
+from neuro_eq.relaxing import Settling, Task
 from neuro_eq.settling import ArraySettling
 from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from neuro_eq.arrays import Activities, Parameters
 from neuro_eq.costs import SquaredError
 from neuro_eq.dynamics import Dynamics
-from neuro_eq.engine import Task
+from neuro_eq.relaxing import Task
 from neuro_eq.settling.drives import Drives
 from neuro_eq.synapses import Dense, DirectedDense, StepGate, Synapse
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from neuro_eq.abilities import Ability, Agreement
 from neuro_eq.arrays import Activities, Array
 from neuro_eq.backends.torch.devices import device_of
 from neuro_eq.backends.torch.drives import TensorDrives
@@ -21,9 +22,10 @@ from neuro_eq.backends.torch.memory import enough_memory, unrecorded, unrecorded
 from neuro_eq.backends.torch.recordings import Recordings
 from neuro_eq.backends.torch.settling import CompactSettling
 from neuro_eq.backends.torch.unrolled import unrolled_gradient
-from neuro_eq.engine import Ability, Agreement, Engine, Settling, Task
+from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError
+from neuro_eq.relaxing import Settling, Task
 from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
 from neuro_eq.spec import Network
 

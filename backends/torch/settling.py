@@ -19,8 +19,8 @@ from neuro_eq.backends.torch.drives import TensorDrives
 from neuro_eq.backends.torch.layout import Layout, States
 from neuro_eq.backends.torch.memory import unrecorded
 from neuro_eq.backends.torch.recordings import Recordings
-from neuro_eq.engine import Settling, Snapshot, Task
 from neuro_eq.equilibrium import Status
+from neuro_eq.relaxing import Settling, Snapshot, Task
 from neuro_eq.settling.driver import stepper_of
 from neuro_eq.solvers import Picard
 from neuro_eq.synapses import History, StepGate

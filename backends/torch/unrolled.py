@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from neuro_eq.arrays import Activities
 from neuro_eq.backends.torch.drives import TensorDrives
 from neuro_eq.backends.torch.memory import batch_of, enough_memory
-from neuro_eq.engine import Task
+from neuro_eq.relaxing import Task
 from neuro_eq.settling.pacing import Pacing
 from neuro_eq.settling.picard import PicardStepper
 from neuro_eq.solvers import Picard

@@ -13,11 +13,12 @@ from typing import Any
 import typer.main
 from mkdocs.exceptions import PluginError
 
+from neuro_eq.abilities import Ability
 from neuro_eq.activations import ACTIVATIONS
 from neuro_eq.backend import backends
 from neuro_eq.cli.main import app
 from neuro_eq.datasets import DATASETS
-from neuro_eq.engine import Ability, Engine
+from neuro_eq.engine import Engine
 from neuro_eq.methods import METHODS
 from neuro_eq.specfile import read_toml
 from neuro_eq.synapses import SYNAPSES

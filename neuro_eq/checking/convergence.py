@@ -10,10 +10,11 @@ from jaxtyping import Float64
 from neuro_eq.checking.report import Row, Section, Trace, Verdict, judged, note
 from neuro_eq.checking.subject import BUDGET, ROUNDINGS, Subject
 from neuro_eq.comparison import largest, numbers
-from neuro_eq.engine import Engine, Settling, Task
+from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Equilibrium, Status
 from neuro_eq.krylov import largest_modulus
 from neuro_eq.methods.base import nudge_size, tolerance
+from neuro_eq.relaxing import Settling, Task
 from neuro_eq.solvers import Picard
 from neuro_eq.vectors import Vectors
 

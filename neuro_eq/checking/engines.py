@@ -14,13 +14,14 @@ from functools import cached_property
 
 import numpy as np
 
+from neuro_eq.abilities import Ability, Agreement
 from neuro_eq.backend import Backend, backends
 from neuro_eq.backend import backend as find
 from neuro_eq.checking.catalogue import named_methods
 from neuro_eq.checking.report import Row, Section, Skipped, Verdict, judged, note
 from neuro_eq.checking.subject import PROBE, Subject
 from neuro_eq.comparison import gradient_discrepancies, largest, numbers, relative
-from neuro_eq.engine import Ability, Agreement, Engine
+from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError, NeuroEqError
 from neuro_eq.methods import GradientMethod

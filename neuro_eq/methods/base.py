@@ -10,8 +10,9 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import AfterValidator
 
+from neuro_eq.abilities import Ability
 from neuro_eq.arrays import Array
-from neuro_eq.engine import Ability, Engine, Observer
+from neuro_eq.engine import Engine, Observer
 from neuro_eq.equilibrium import Equilibrium, Status
 from neuro_eq.errors import SpecError
 from neuro_eq.frozen import Frozen

@@ -14,8 +14,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from neuro_eq.abilities import Ability
 from neuro_eq.arrays import Array
-from neuro_eq.engine import Ability, Engine, Observer
+from neuro_eq.engine import Engine, Observer
 from neuro_eq.errors import SpecError
 from neuro_eq.methods.base import Evidence, Gradient, GradientMethod, in_spec_order, nudge_size, rounding
 from neuro_eq.solvers import Picard, Relaxation

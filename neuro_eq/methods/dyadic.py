@@ -18,8 +18,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from array_api_compat import array_namespace
 
+from neuro_eq.abilities import Ability
 from neuro_eq.arrays import Array
-from neuro_eq.engine import Ability, Engine, Observer
+from neuro_eq.engine import Engine, Observer
 from neuro_eq.equilibrium import DIVERGENCE, Equilibrium, Status
 from neuro_eq.errors import SpecError
 from neuro_eq.methods.base import (

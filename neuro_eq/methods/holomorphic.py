@@ -19,9 +19,10 @@ from typing import Any, ClassVar, Literal
 from array_api_compat import array_namespace
 from pydantic import Field
 
+from neuro_eq.abilities import Ability
 from neuro_eq.activations import ACTIVATIONS
 from neuro_eq.arrays import Array, is_complex
-from neuro_eq.engine import Ability, Engine, Observer
+from neuro_eq.engine import Engine, Observer
 from neuro_eq.errors import SpecError
 from neuro_eq.methods.base import (
     Evidence,

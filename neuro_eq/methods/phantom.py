@@ -16,8 +16,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from neuro_eq.abilities import Ability
 from neuro_eq.arrays import Array
-from neuro_eq.engine import Ability, Engine, Observer
+from neuro_eq.engine import Engine, Observer
 from neuro_eq.methods.base import (
     YARDSTICK,
     Evidence,

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from neuro_eq.abilities import Ability
 from neuro_eq.arrays import Array
-from neuro_eq.engine import Ability, Engine, Observer
+from neuro_eq.engine import Engine, Observer
 from neuro_eq.methods.base import (
     Evidence,
     Gradient,

@@ -11,8 +11,8 @@ from array_api_compat import array_namespace
 
 from neuro_eq.arrays import Activities, Array, Parameters
 from neuro_eq.dynamics import Dynamics
-from neuro_eq.engine import Settling, Snapshot, Task
 from neuro_eq.equilibrium import DIVERGENCE, Status
+from neuro_eq.relaxing import Settling, Snapshot, Task
 from neuro_eq.settling.anderson import AndersonStepper
 from neuro_eq.settling.drives import Drives, aligned
 from neuro_eq.settling.gauss_seidel import GaussSeidelStepper

@@ -8,7 +8,7 @@ from array_api_compat import array_namespace
 
 from neuro_eq.arrays import Activities, Array, Parameters, Units
 from neuro_eq.dynamics import Dynamics
-from neuro_eq.engine import Task
+from neuro_eq.relaxing import Task
 
 
 class Drives:

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from neuro_eq.arrays import Activities
-from neuro_eq.engine import Engine, Task
+from neuro_eq.engine import Engine
+from neuro_eq.relaxing import Task
 from neuro_eq.spec import Network
 from neuro_eq.synapses import SymmetricSynapse
 from neuro_eq.trajectory import schema

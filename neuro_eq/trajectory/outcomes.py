@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from neuro_eq.engine import Engine, Task
+from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Equilibrium, Status
 from neuro_eq.errors import BackendError
+from neuro_eq.relaxing import Task
 from neuro_eq.synapses import SymmetricSynapse
 from neuro_eq.trajectory.places import Place
 

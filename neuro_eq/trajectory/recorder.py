@@ -15,9 +15,10 @@ from typing import Any, Literal
 import numpy as np
 
 from neuro_eq.arrays import Activities
-from neuro_eq.engine import Engine, Settling, Task
+from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError, DataError, FileError, SpecError
+from neuro_eq.relaxing import Settling, Task
 from neuro_eq.specfile import digest
 from neuro_eq.trajectory import schema
 from neuro_eq.trajectory.measures import Measures, energy_terms

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from neuro_eq.engine import Engine, Snapshot
+from neuro_eq.engine import Engine
+from neuro_eq.relaxing import Snapshot
 from neuro_eq.trajectory import schema
 from neuro_eq.trajectory.measures import Measures
 from neuro_eq.trajectory.places import Place

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import neuro_eq as ne
+from neuro_eq.abilities import Ability, Agreement
 from neuro_eq.backend import Backend, BackendStatus, backend
 from neuro_eq.checking import Row, Section, Skipped, Verdict
 from neuro_eq.checking.engines import candidates, check_engines
 from neuro_eq.checking.subject import Subject, random_samples, single
-from neuro_eq.engine import Ability, Agreement
 
 REFERENCE: Any = backend("reference").load()
 SPEC = ne.models.layered_hopfield([4, 6, 3], "tanh", gain=0.6)

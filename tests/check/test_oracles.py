@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import neuro_eq as ne
+from neuro_eq.abilities import Agreement
 from neuro_eq.checking.convergence import descent, safe_alpha
 from neuro_eq.checking.differences import derivative
 from neuro_eq.checking.methods import order
 from neuro_eq.checking.report import Curve
 from neuro_eq.checking.subject import PROBE, Subject, random_samples, single
 from neuro_eq.comparison import Discrepancy, cosine, gradient_discrepancies, joined, relative
-from neuro_eq.engine import Agreement
 
 UNITS, BATCH = 5, 3
 

@@ -12,8 +12,10 @@ import pytest
 
 import neuro_eq as ne
 from neuro_eq import comparison
+from neuro_eq.abilities import Ability, Agreement
 from neuro_eq.backend import backend as announced
-from neuro_eq.engine import Ability, Agreement, Engine, Settling, Task
+from neuro_eq.engine import Engine
+from neuro_eq.relaxing import Settling, Task
 from neuro_eq.specfile import digest
 
 CASES = (

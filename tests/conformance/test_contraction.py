@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import neuro_eq as ne
-from neuro_eq.engine import Ability
+from neuro_eq.abilities import Ability
 
 
 def test_lipschitz_constants(backend, oracle, contracting, network, samples):

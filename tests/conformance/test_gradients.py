@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import neuro_eq as ne
-from neuro_eq.engine import Ability
+from neuro_eq.abilities import Ability
 
 # With a joint norm of 0.6 and α = 0.9 a step leaves at most 0.64 of an error, a nudge of 0.2 adds at most 0.18:
 # 150 steps leave 0.82¹⁵⁰ = 1e-13 of a nudged phase's start, which is itself within β of the end.

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import neuro_eq as ne
+from neuro_eq.abilities import Ability
 from neuro_eq.activations import Activation, Tanh
 from neuro_eq.backend import backends
-from neuro_eq.engine import Ability
 from neuro_eq.methods import METHODS
 from neuro_eq.solvers import Picard, Solver
 

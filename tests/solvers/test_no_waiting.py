@@ -9,7 +9,7 @@ import pytest
 
 import neuro_eq as ne
 from neuro_eq.dynamics import Dynamics
-from neuro_eq.engine import Task
+from neuro_eq.relaxing import Task
 from neuro_eq.settling.anderson import AndersonStepper
 from neuro_eq.settling.drives import Drives
 from neuro_eq.settling.gauss_seidel import GaussSeidelStepper

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import neuro_eq as ne
-from neuro_eq.engine import Task
+from neuro_eq.relaxing import Task
 
 SPECS = {
     "chain": lambda: ne.models.layered_hopfield([5, 8, 7, 4]),

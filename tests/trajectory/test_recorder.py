@@ -12,14 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from neuro_eq.abilities import Ability
 from neuro_eq.arrays import Array
 from neuro_eq.backends.reference.engine import ReferenceEngine
-from neuro_eq.engine import Ability, Settling, Snapshot, Task
 from neuro_eq.equilibrium import Status
 from neuro_eq.errors import DataError, SpecError
 from neuro_eq.methods.asymep import AsymEP
 from neuro_eq.methods.eqprop import EqProp
 from neuro_eq.models import layered_hopfield, looped_mlp
+from neuro_eq.relaxing import Settling, Snapshot, Task
 from neuro_eq.trajectory import Recorder, open_trajectory
 from neuro_eq.trajectory.schema import MEGABYTE, chunk_shape, phase_name, steps_per_chunk
 
