@@ -16,7 +16,7 @@ from array_api_compat import array_namespace
 from jaxtyping import Inexact
 from pydantic import Field
 
-from neuro_eq.arrays import Array, Parameters, Samples, Shape, Units, real_part, sum_units
+from neuro_eq.arrays import Array, Parameters, Samples, Shape, Units, real_part, sides, sum_units
 from neuro_eq.errors import SpecError
 from neuro_eq.frozen import Frozen
 
@@ -82,6 +82,10 @@ class Activation(Frozen):
         """
         raise SpecError(f"{self.kind} is not piecewise linear")
 
+    def pieces(self, u: Units) -> Array | None:
+        """Where ρ is analytic piece by piece, on which piece each unit is, as whole numbers; None where ρ is smooth."""
+        return None
+
     def lagrangian_gradient(self, u: Units, theta: Parameters) -> dict[str, Array]:
         """``∂L/∂θ`` at fixed potentials, mean over the batch."""
         return {}
@@ -129,6 +133,9 @@ class ReLU(Activation):
         xp = array_namespace(u)
         return xp.where(u > 0, v, xp.zeros_like(v))
 
+    def pieces(self, u: Units) -> Array:
+        return sides(u)
+
     def under_nudge(self, r: Units, beta: Array) -> Units:
         # As 1 + β > 0, u and r have one sign.
         return array_namespace(r).where(r > 0, r / (1.0 + beta), r)
@@ -155,6 +162,9 @@ class HardSigmoid(Activation):
     def slope(self, u: Units, v: Units, theta: Parameters) -> Units:
         xp = array_namespace(u)
         return xp.where((u > 0) & (u < 1), v, xp.zeros_like(v))
+
+    def pieces(self, u: Units) -> Array:
+        return sides(u) + sides(u - 1)
 
     def under_nudge(self, r: Units, beta: Array) -> Units:
         # u = 0 at r = 0 and u = 1 at r = 1 + β; outside ρ is constant.

@@ -54,6 +54,12 @@ def inner(x: Units, y: Units) -> Samples:
     return sum_units(x * y)
 
 
+def sides(x: Array) -> Array:
+    """On which side of nought each number lies: one above it, nought elsewhere."""
+    xp = array_namespace(x)
+    return xp.astype(real_part(x) > 0, xp.int64)
+
+
 def all_finite(x: Inexact[Array, ...]) -> bool:
     """Whether every number of an array is finite."""
     xp = array_namespace(x)

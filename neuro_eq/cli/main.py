@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from neuro_eq import __version__
-from neuro_eq.cli import check, inspect, plot, run
+from neuro_eq.cli import check, equivalence, inspect, plot, run
 from neuro_eq.errors import NeuroEqError
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ run.add_to(app)
 inspect.add_to(app)
 plot.add_to(app)
 check.add_to(app)
+equivalence.add_to(app)
 for _point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
     app.add_typer(_point.load(), name=_point.name)
 

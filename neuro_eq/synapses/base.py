@@ -130,6 +130,13 @@ class Synapse(Frozen):
     def drive_vjp(self, a: Activities, lam: Activities, theta: Parameters) -> dict[str, Array]:
         """``(∂drive/∂θ)ᵀ λ`` at fixed activities, mean over the batch."""
 
+    def pieces(self, a: Activities, theta: Parameters) -> tuple[Array, ...]:
+        """Where its drive is analytic piece by piece: on which piece each of its inner units is, as whole numbers.
+
+        Two phases in which a number differs lie on two sides of a kink, and a contrast of them is off by that.
+        """
+        return ()
+
 
 class SymmetricSynapse(Synapse):
     """A synapse with an energy ``e(a; θ)``; it drives every population that it touches by ``−∂e/∂a_p``."""

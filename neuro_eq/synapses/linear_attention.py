@@ -7,7 +7,7 @@ from typing import Literal
 
 from array_api_compat import array_namespace
 
-from neuro_eq.arrays import Array, Parameters, Reach, Samples, real_part, sum_units
+from neuro_eq.arrays import Activities, Array, Parameters, Reach, Samples, real_part, sides, sum_units
 from neuro_eq.synapses.attention import Attention, Heads, queries_of
 from neuro_eq.synapses.tokens import Valid
 
@@ -70,6 +70,11 @@ class LinearAttention(Attention):
             bound += (r * query + p * key) ** 2 + 2.0 * p * r * query * key
             bound += bend * (p * (r * query) ** 2 + r * (p * key) ** 2)
         return self.gamma * bound
+
+    def pieces(self, a: Activities, theta: Parameters) -> tuple[Array, ...]:
+        if self.features == "identity":
+            return ()
+        return tuple(sides(x) for name in self.driven for x in self._project(a[name], theta))
 
     def _features(self, x: Heads, valid: Valid | None) -> tuple[Heads, Heads, Heads]:
         """``φ``, ``φ'`` and ``φ''``, nought for tokens that take no part."""

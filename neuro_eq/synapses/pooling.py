@@ -151,6 +151,12 @@ class Pooled(SymmetricSynapse):
         down = self.pair(self._unpooled(a, a[self.target], theta), lam[self.source], theta)
         return {**{name: up[name] + down[name] for name in up}, **self.offset_gradient(lam[self.target])}
 
+    def pieces(self, a: Activities, theta: Parameters) -> tuple[Array, ...]:
+        if self.pool != "max":
+            return ()
+        mapped = self.windows(self.mapped(a[self.source], theta))
+        return (array_namespace(mapped).argmax(real_part(mapped), axis=-1),)
+
     def _up(self, a: Activities, theta: Parameters) -> Above:
         mapped = self.windows(self.mapped(a[self.source], theta))
         pooled = array_namespace(mapped).sum(self._share_of(mapped) * mapped, axis=-1)

@@ -12,7 +12,18 @@ from jaxtyping import Inexact
 from pydantic import Field
 
 from neuro_eq.activations import logsumexp, sigmoid, softmax
-from neuro_eq.arrays import Array, Parameters, Reach, Samples, Shape, is_complex, real_part, sum_units
+from neuro_eq.arrays import (
+    Activities,
+    Array,
+    Parameters,
+    Reach,
+    Samples,
+    Shape,
+    is_complex,
+    real_part,
+    sides,
+    sum_units,
+)
 from neuro_eq.synapses.dense import spectral_norm
 from neuro_eq.synapses.hopfield_memory import furthest
 from neuro_eq.synapses.tokens import OnTokens, Tokens, Valid, mean_outer, mean_rows
@@ -106,6 +117,11 @@ class TokenMemory(OnTokens):
         s = self._scores(x, theta)
         moved = self._outer(self.gamma * self._shift(s, self._match(lam, theta)), x)
         return {**moved, "patterns": moved["patterns"] + self.gamma * mean_outer(self._answer(s), lam)}
+
+    def pieces(self, a: Activities, theta: Parameters) -> tuple[Array, ...]:
+        if self.form != "relu":
+            return ()
+        return tuple(sides(self._scores(a[name], theta)) for name in self.driven)
 
     def _outer(self, f: Scores, x: Tokens) -> dict[str, Array]:
         gradient = {"patterns": mean_outer(f, x)}

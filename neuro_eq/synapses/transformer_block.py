@@ -12,7 +12,7 @@ from array_api_compat import array_namespace
 from pydantic import Field
 
 from neuro_eq.activations import LayerNorm, tangent_of_normal
-from neuro_eq.arrays import Activities, Array, Parameters, Reach, Shape, inner
+from neuro_eq.arrays import Activities, Array, Parameters, Reach, Shape, inner, sides
 from neuro_eq.errors import SpecError
 from neuro_eq.synapses.attention import Heads, Merged, merge, split
 from neuro_eq.synapses.base import DirectedSynapse
@@ -186,6 +186,13 @@ class TransformerBlock(DirectedSynapse):
         found = self._back(at, theta["gamma"] * post, theta)[1]
         xp = array_namespace(post)
         return {**found, "gamma": xp.mean(inner(post, at.y), axis=0)}
+
+    def pieces(self, a: Activities, theta: Parameters) -> tuple[Array, ...]:
+        at = self.passed(a, theta)
+        inside = [] if self.feed_forward != "relu" else [at.p]
+        # φ = elu + 1 changes its form where it is one.
+        inside += [] if self.attention != "linear" else [at.weights.q - 1.0, at.weights.k - 1.0]
+        return tuple(sides(x) for x in inside)
 
     def passed(self, a: Activities, theta: Parameters) -> Passed:
         """The block's answer ``y = f/γ`` and what leads to it."""
