@@ -153,6 +153,8 @@ def default_network(model: str, data: Data, hidden: tuple[int, ...] | None, usua
         hidden: units of its hidden populations: of a transformer the width of a token, of maps their channels.
         usual: for models whose populations are single rows of units, where ``hidden`` is not given.
     """
+    if data.vocabulary is not None:
+        return _of_words(model, data, hidden)
     if model in SEE_IMAGES:
         return _of_images(model, data, hidden)
     hidden = usual if hidden is None else hidden
@@ -175,14 +177,29 @@ def _of_images(model: str, data: Data, hidden: tuple[int, ...] | None) -> Networ
         return MODELS[model](shape, data.outputs, **({} if hidden is None else {"channels": hidden}))
     if shape[-2] % 4 or shape[-1] % 4:
         raise SpecError(f"an image of {shape[-2]}×{shape[-1]} does not divide into 4×4 patches; use --spec", "model")
-    width: dict[str, Any] = {}
-    if hidden is not None:
-        if model == "toreqprop_prior":
-            raise SpecError(f"{model} has a width of its own; use looped_transformer for another", "hidden")
-        if len(hidden) != 1:
-            raise SpecError(f"{model} has tokens of one width, found {list(hidden)}", "hidden")
-        width = {"width": hidden[0]}
-    return MODELS[model](shape, data.outputs, patch=(shape[-2] // 4, shape[-1] // 4), **width)
+    if hidden is not None and model == "toreqprop_prior":
+        raise SpecError(f"{model} has a width of its own; use looped_transformer for another", "hidden")
+    patch = (shape[-2] // 4, shape[-1] // 4)
+    return MODELS[model](shape, data.outputs, patch=patch, **_width(model, hidden))
+
+
+SEE_WORDS = ("energy_transformer", "looped_transformer")
+"""Models that look words up."""
+
+
+def _of_words(model: str, data: Data, hidden: tuple[int, ...] | None) -> Network:
+    assert data.vocabulary is not None
+    if model not in SEE_WORDS:
+        known = " or ".join(SEE_WORDS)
+        raise SpecError(f'{model} sees no words, of which the samples of "{data.name}" are; use {known}', "model")
+    width = _width(model, hidden)
+    return MODELS[model]((data.features,), data.outputs, vocabulary=len(data.vocabulary), **width)
+
+
+def _width(model: str, hidden: tuple[int, ...] | None) -> dict[str, int]:
+    if hidden is not None and len(hidden) != 1:
+        raise SpecError(f"{model} has tokens of one width, found {list(hidden)}", "hidden")
+    return {} if hidden is None else {"width": hidden[0]}
 
 
 def execute(

@@ -3,8 +3,8 @@
     data = neuro_eq.datasets.load_data("digits")
     for index, x, y in data.batches(64, rng): ...
 
-``mnist`` and ``fashion-mnist`` come from the folder that the environment variable ``NEURO_EQ_DATA`` names, and from
-the network where it has none of them.
+``mnist``, ``fashion-mnist``, ``cifar10`` and ``sst2`` come from the folder that the environment variable
+``NEURO_EQ_DATA`` names, and from the network where it has none of them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from neuro_eq.datasets.builtin import load_digits, load_xor
+from neuro_eq.datasets.cifar10 import load_cifar10
 from neuro_eq.datasets.data import Batch, Data
 from neuro_eq.datasets.mnist import load_fashion_mnist, load_mnist
 from neuro_eq.datasets.npz import load_npz
+from neuro_eq.datasets.sst2 import load_sst2, load_sst2_dev
+from neuro_eq.datasets.words import Vocabulary
 from neuro_eq.errors import DataError, did_you_mean
 
-__all__ = ["DATASETS", "Batch", "Data", "DataSet", "load_data"]
+__all__ = ["DATASETS", "Batch", "Data", "DataSet", "Vocabulary", "load_data"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,9 @@ DATASETS: dict[str, DataSet] = {
     ),
     "mnist": DataSet("70000 handwritten digits of 28×28 pixels (60000 train, 10000 test)", load_mnist),
     "fashion-mnist": DataSet("70000 pieces of clothing of 28×28 pixels (60000 train, 10000 test)", load_fashion_mnist),
+    "cifar10": DataSet("60000 photographs of 32×32 pixels in colour (50000 train, 10000 test)", load_cifar10),
+    "sst2": DataSet("8741 sentences of film reviews, for or against (6920 train, 1821 test)", load_sst2),
+    "sst2-dev": DataSet("the same to train, and the 872 sentences to choose by as the test", load_sst2_dev),
     "xor": DataSet("the exclusive or of two bits, 4 samples for both train and test", load_xor),
     "npz:PATH": DataSet("a file of your own with x_train, y_train, x_test and y_test", load_npz),
 }

@@ -27,6 +27,7 @@ class Data:
         y_test: their labels or targets.
         classes: the number of classes; None for regression.
         image_shape: the shape of one sample before its row was made, when it had one.
+        vocabulary: the words by their ids, where a sample is a row of ids; 0 means that there is no word.
 
     Raises:
         DataError: the arrays do not fit each other or hold what they must not.
@@ -39,6 +40,7 @@ class Data:
     y_test: Int64[np.ndarray, " test"] | Float32[np.ndarray, "test values"]
     classes: int | None
     image_shape: tuple[int, ...] | None = None
+    vocabulary: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):

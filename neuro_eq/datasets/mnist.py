@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,9 @@ import numpy as np
 
 from neuro_eq.datasets.data import Data
 from neuro_eq.datasets.download import fetch
+from neuro_eq.datasets.folder import FOLDER_VARIABLE, own_files
 from neuro_eq.datasets.idx import read_idx
 from neuro_eq.errors import DataError
-
-FOLDER_VARIABLE = "NEURO_EQ_DATA"
-"""Environment variable that names a folder with ``mnist/`` and ``fashion-mnist/``."""
 
 TRAIN_IMAGES = "train-images-idx3-ubyte.gz"
 TRAIN_LABELS = "train-labels-idx1-ubyte.gz"
@@ -90,27 +87,11 @@ def _load(name: str) -> Data:
 
 
 def _files(name: str) -> dict[str, Path]:
-    own = _own_folder(name)
-    if own is None:
-        source = SOURCES[name]
-        return {file: fetch(name, source.url + file, digest, FOLDER_VARIABLE) for file, digest in source.sha256.items()}
-    files = {file: own / file for file in SOURCES[name].sha256}
-    for file, path in files.items():
-        if not path.is_file():
-            raise DataError(f"{name}: {FOLDER_VARIABLE} has no {file}; put it into {own}")
-    return files
-
-
-def _own_folder(name: str) -> Path | None:
-    """The data set's folder in the user's own, or None where the user keeps none."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    if not named:
-        return None
-    root = Path(named).expanduser()
-    if not root.is_dir():
-        raise DataError(f"{FOLDER_VARIABLE}: must name a folder with {name}/ in it, found {named!r}, which is none")
-    # A folder with one data set in it says nothing about the other, which may still come from the network.
-    return root / name if (root / name).is_dir() else None
+    source = SOURCES[name]
+    own = own_files(name, name, tuple(source.sha256))
+    if own is not None:
+        return own
+    return {file: fetch(name, source.url + file, digest, FOLDER_VARIABLE) for file, digest in source.sha256.items()}
 
 
 def _rows(images: np.ndarray) -> np.ndarray:

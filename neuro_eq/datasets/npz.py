@@ -27,7 +27,7 @@ def load_npz(path: str) -> Data:
     Raises:
         DataError: the file is missing or damaged, or its arrays are not a data set.
     """
-    arrays = _read(path)
+    arrays = read_arrays(path)
     x_train, x_test = arrays["x_train"], arrays["x_test"]
     for key in KEYS:
         if arrays[key].ndim == 0:
@@ -58,7 +58,12 @@ def load_npz(path: str) -> Data:
     )
 
 
-def _read(path: str) -> dict[str, np.ndarray]:
+def read_arrays(path: str) -> dict[str, np.ndarray]:
+    """The four arrays of an ``.npz`` file.
+
+    Raises:
+        DataError: the file is missing or damaged, or an array is not in it.
+    """
     file = Path(path).expanduser()
     if not file.is_file():
         found = "a folder" if file.is_dir() else "no such file"

@@ -150,7 +150,7 @@ def measure(
         progress: is called with the number of batches that are done.
 
     Raises:
-        TrainingError: a network did not settle, so that nothing can be said of its gradient.
+        TrainingError: a network did not settle or has no gradient, so that nothing can be said of it.
     """
     how = settled or SETTLED[dtype]
     found: dict[str, list[Batch]] = {name: [] for name in methods}
@@ -164,6 +164,8 @@ def measure(
             true, evidence = ImplicitDifferentiation().gradient(oracle, x, y, free=settled or SETTLED["float64"])
             _refuse_unsettled(spec, batch, evidence.free)
             sizes.append([float(np.linalg.norm(value)) for value in _groups(true)])
+            if not sizes[-1][-1] > 0:
+                raise TrainingError(f'"{spec.name}": batch {batch} has no gradient at all, so nothing can be found')
             for name, method in methods.items():
                 answer, evidence = method.gradient(net, x, y, free=how)
                 crossed = crossed_share(net, evidence.nudged)

@@ -51,7 +51,9 @@ SMOOTH: dict[str, Callable[[], Network]] = {
 """Everything in them is analytic."""
 
 KINKED: dict[str, Callable[[], Network]] = {
-    "`layered_hopfield`, hard sigmoid": lambda: layered_hopfield([8, 10, 6, 4], "hard_sigmoid", gain=0.2),
+    "`layered_hopfield`, hard sigmoid": lambda: layered_hopfield(
+        [8, 10, 6, 4], "hard_sigmoid", output_activation="identity", gain=0.4
+    ),
     "`conv_hopfield`, max, hard sigmoid": lambda: conv_hopfield(**MAPS),
     "`energy_transformer`, ReLU": lambda: energy_transformer(**IMAGE, patterns=10),
     "`energy_transformer`, linear": lambda: energy_transformer(**IMAGE, patterns=10, attention="linear"),

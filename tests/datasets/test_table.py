@@ -17,7 +17,10 @@ from neuro_eq.errors import DataError
     ("name", "sentence"),
     [
         ("mnits", r"""data: no data set 'mnits'; did you mean "mnist"\?"""),
-        ("imagenet", r"data: no data set 'imagenet'; known: digits, mnist, fashion-mnist, xor, npz:PATH"),
+        (
+            "imagenet",
+            r"data: no data set 'imagenet'; known: digits, mnist, fashion-mnist, cifar10, sst2, sst2-dev, xor, npz:PATH",
+        ),
         ("digits:small", r"data: no data set 'digits:small'; did you mean .*"),
         ("", r"data: no data set ''; known: digits, .*"),
         ("npz", r"data: 'npz' names no file; write npz:PATH"),
