@@ -19,7 +19,8 @@ from neuro_eq.errors import DataError
         ("mnits", r"""data: no data set 'mnits'; did you mean "mnist"\?"""),
         (
             "imagenet",
-            r"data: no data set 'imagenet'; known: digits, mnist, fashion-mnist, cifar10, sst2, sst2-dev, xor, npz:PATH",
+            r"data: no data set 'imagenet'; known: digits, mnist, fashion-mnist, cifar10, sst2, sst2-dev, xor, "
+            r"npz:PATH",
         ),
         ("digits:small", r"data: no data set 'digits:small'; did you mean .*"),
         ("", r"data: no data set ''; known: digits, .*"),
