@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 SMALL = 2048
 """Free units below which torch's second thread costs more than it brings."""
 
+BOARD = "tensorboard"
+"""The folder for TensorBoard in a run's own; a run that goes on writes there if it did before."""
+
 EXAMPLES = """\
 Examples:
 
@@ -46,7 +49,9 @@ def run(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option("--data", "-d", help="digits, mnist, fashion-mnist, xor or npz:PATH.", show_default="digits"),
+        typer.Option(
+            "--data", "-d", help="digits, mnist, fashion-mnist, cifar10, sst2, xor or npz:PATH.", show_default="digits"
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -118,6 +123,9 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder to write; a new one under runs/ by default.")
     ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write figures for TensorBoard into the folder, too.")
+    ] = False,
     resume: Annotated[
         Path | None,
         typer.Option("--resume", help="The folder of a run that was stopped: go on, as its config.toml says."),
@@ -135,7 +143,8 @@ def run(
         "solver": solver,
     }  # fmt: skip
     if resume is not None:
-        given = [*chosen, *options, *(name for name, value in {**others, "out": out}.items() if value is not None)]
+        more = {**others, "out": out, "tensorboard": tensorboard or None}
+        given = [*chosen, *options, *(name for name, value in more.items() if value is not None)]
         _go_on(resume, given)
         return
     from neuro_eq.run import fresh_folder
@@ -143,7 +152,7 @@ def run(
     resolved = _resolve(chosen, options=options, **others)  # type: ignore[arg-type]  # each is of its option's type
     folder = out or fresh_folder(Path("runs"), resolved)
     _refuse_occupied(folder)
-    _execute(resolved, folder, resume=False)
+    _execute(resolved, folder, resume=False, tensorboard=tensorboard)
 
 
 def _go_on(folder: Path, given: list[str]) -> None:
@@ -153,16 +162,21 @@ def _go_on(folder: Path, given: list[str]) -> None:
     if given:
         option = "--" + given[0].replace("_", "-")
         raise SpecError(f"it goes on as the folder's config.toml says, so {option} cannot be given with it", "--resume")
-    _execute(load_config(folder / "config.toml"), folder, resume=True)
+    _execute(load_config(folder / "config.toml"), folder, resume=True, tensorboard=(folder / BOARD).exists())
 
 
-def _execute(config: RunConfig, folder: Path, *, resume: bool) -> None:
+def _execute(config: RunConfig, folder: Path, *, resume: bool, tensorboard: bool) -> None:
+    from contextlib import ExitStack
+
     from neuro_eq.cli.progress import RichReporter, console
     from neuro_eq.run import execute
+    from neuro_eq.training.tensorboard import TensorBoard
 
     try:
-        with RichReporter(config.epochs) as reporter:
-            result = execute(config, folder, reporter, say=reporter.say, resume=resume)
+        with ExitStack() as stack:
+            shown = stack.enter_context(RichReporter(config.epochs))
+            reporter = stack.enter_context(TensorBoard(folder / BOARD, shown)) if tensorboard else shown
+            result = execute(config, folder, reporter, say=shown.say, resume=resume)
     except (KeyboardInterrupt, SystemExit) as stop:
         begun = (folder / "config.toml").exists()
         way = f"go on with: neuro_eq run --resume {shlex.quote(str(folder))}" if begun else "nothing was begun"
