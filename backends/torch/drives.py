@@ -25,6 +25,14 @@ Source = Inexact[Tensor, "rows *source"]
 Target = Inexact[Tensor, "rows *target"]
 
 
+AT_ONCE = 2**17
+"""Potentials of a population that a synapse is asked for at a time on a CPU.
+
+Attention and memories hold many times as many numbers on the way, so this bounds what a step takes of memory, however
+large the batch.  Half as many cost a tenth of the time, as products become small.
+"""
+
+
 class TensorDrives(Drives):
     """The drive of one task's populations at any activities.
 
@@ -90,14 +98,37 @@ class TensorDrives(Drives):
         for target, source, matrix in self.products:
             if target in drive:
                 drive[target] = _add_product(drive[target], a[source], matrix)
+        if not self.others and self.anchor is None:
+            return drive
+        every, count = int(self.beta.shape[0]), self._rows_at_once()
+        if count >= every:
+            return self._with_others(drive, a, self.anchor)
+        parts = []
+        for first in range(0, every, count):
+            rows = slice(first, first + count)
+            own_drive, own_a = ({name: value[rows] for name, value in values.items()} for values in (drive, a))
+            anchor = None if self.anchor is None else {name: value[rows] for name, value in self.anchor.items()}
+            parts.append(self._with_others(own_drive, own_a, anchor))
+        return {name: torch.cat([part[name] for part in parts]) for name in drive}
+
+    def _with_others(self, drive: Activities, a: Activities, anchor: Activities | None) -> dict[str, Tensor]:
+        """The drive, and what synapses other than dense ones and the correction for asymmetry add to it."""
+        total = dict(drive)
         for synapse, own in self.others:
-            if not drive.keys().isdisjoint(synapse.driven):
-                for name, value in synapse.drive(a, own, drive.keys()).items():
-                    drive[name] = drive[name] + value
-        if self.anchor is not None:
-            for name, value in self.dynamics.asymmetry(self.anchor, a, self.theta, drive.keys()).items():
-                drive[name] = drive[name] + value
-        return drive
+            if not total.keys().isdisjoint(synapse.driven):
+                for name, value in synapse.drive(a, own, total.keys()).items():
+                    total[name] = total[name] + value
+        if anchor is not None:
+            for name, value in self.dynamics.asymmetry(anchor, a, self.theta, total.keys()).items():
+                total[name] = total[name] + value
+        return total
+
+    def _rows_at_once(self) -> int:
+        """How many rows synapses are asked for at a time."""
+        every = int(self.beta.shape[0])
+        if self.beta.device.type != "cpu" or torch.is_grad_enabled():
+            return every
+        return max(1, AT_ONCE // max(population.size for population in self.spec.free))
 
     def with_nudge(self, a: Activities, bare: Activities) -> dict[str, Tensor]:
         """The drive: ``bare`` and, on the nudged population, ``−β ∂C/∂a``."""

@@ -7,7 +7,7 @@ import math
 from array_api_compat import array_namespace
 from jaxtyping import Inexact
 
-from neuro_eq.arrays import Array, real_part
+from neuro_eq.arrays import Array, is_complex, real_part
 
 Hidden = Inexact[Array, "batch tokens hidden"]
 
@@ -24,8 +24,9 @@ def nonlinearity(kind: str, x: Hidden) -> tuple[Hidden, Hidden]:
     """
     xp = array_namespace(x)
     if kind == "relu":
-        above = real_part(x) > 0
-        return xp.where(above, x, xp.zeros_like(x)), xp.where(above, xp.ones_like(x), xp.zeros_like(x))
+        slope = xp.astype(real_part(x) > 0, x.dtype)
+        # Hidden units are the most numbers of a block; a choice would hold several copies of them at a time.
+        return slope * x if is_complex(x) else xp.clip(x, 0.0, None), slope
     t = xp.tanh(ROOT * (x + CUBE * x * x * x))
     inside = ROOT * (1.0 + 3.0 * CUBE * x * x)
     return 0.5 * x * (1.0 + t), 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * inside

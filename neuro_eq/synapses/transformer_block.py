@@ -48,6 +48,38 @@ class Passed:
     masks: tuple[Tokens, Tokens] | tuple[float, float]
 
 
+@dataclass(frozen=True)
+class PulledBack:
+    """``λ`` of a block's answer on its way back: at the answer, behind each matrix, at ``h``, and at the heads."""
+
+    on_y: Tokens
+    on_up: Hidden
+    on_n: Tokens
+    on_h: Tokens
+    on_output: Tokens
+    parts: dict[str, Merged]
+
+    def on_x(self, theta: Parameters) -> Tokens:
+        """``(∂y/∂a)ᵀ λ``."""
+        found = self.on_h
+        for name, part in self.parts.items():
+            found = found + part @ theta[name]
+        return found
+
+    def on_theta(self, at: Passed) -> dict[str, Array]:
+        """``(∂y/∂θ)ᵀ λ``, a mean over the batch."""
+        return {
+            **{name: mean_outer(part, at.x) for name, part in self.parts.items()},
+            "output": mean_outer(self.on_output, at.o),
+            "norm_gain": mean_rows(self.on_n * at.z),
+            "norm_offset": mean_rows(self.on_n),
+            "up": mean_outer(self.on_up, at.n),
+            "up_bias": mean_rows(self.on_up),
+            "down": mean_outer(self.on_y, at.p),
+            "down_bias": mean_rows(self.on_y),
+        }
+
+
 class TransformerBlock(DirectedSynapse):
     r"""``f = γ·[h + M₂ ⊙ (W₂ φ(W₁ N(h) + b₁) + b₂)]``, ``h = a + M₁ ⊙ W_O attention(W_Q a, W_K a, W_V a)``.
 
@@ -179,11 +211,11 @@ class TransformerBlock(DirectedSynapse):
         if self.source not in onto:
             return {}
         at = self.passed(a, theta)
-        return {self.source: self._back(at, theta["gamma"] * lam[self.target], theta)[0]}
+        return {self.source: self._back(at, theta["gamma"] * lam[self.target], theta).on_x(theta)}
 
     def drive_vjp(self, a: Activities, lam: Activities, theta: Parameters) -> dict[str, Array]:
         at, post = self.passed(a, theta), lam[self.target]
-        found = self._back(at, theta["gamma"] * post, theta)[1]
+        found = self._back(at, theta["gamma"] * post, theta).on_theta(at)
         xp = array_namespace(post)
         return {**found, "gamma": xp.mean(inner(post, at.y), axis=0)}
 
@@ -209,8 +241,8 @@ class TransformerBlock(DirectedSynapse):
         y = h + masks[1] * (_times(p, theta["down"]) + theta["down_bias"])
         return Passed(x, weights, v, o, z, sigma, n, p, slope, y, masks)
 
-    def _back(self, at: Passed, lam: Tokens, theta: Parameters) -> tuple[Tokens, dict[str, Array]]:
-        """``(∂y/∂a)ᵀ λ`` and ``(∂y/∂θ)ᵀ λ``, the latter a mean over the batch."""
+    def _back(self, at: Passed, lam: Tokens, theta: Parameters) -> PulledBack:
+        """What ``λ`` of ``y`` is on the way back."""
         on_y = at.masks[1] * lam
         on_up = at.slope * (on_y @ theta["down"])
         on_n = on_up @ theta["up"]
@@ -220,20 +252,7 @@ class TransformerBlock(DirectedSynapse):
         transpose = array_namespace(lam).matrix_transpose
         on_q, on_k = at.weights.pull_back(on_o @ transpose(at.v))
         parts = {"query": merge(on_q), "key": merge(on_k), "value": merge(transpose(at.weights.values) @ on_o)}
-        on_x = on_h
-        for name, part in parts.items():
-            on_x = on_x + part @ theta[name]
-        gradient = {name: mean_outer(part, at.x) for name, part in parts.items()}
-        return on_x, {
-            **gradient,
-            "output": mean_outer(on_output, at.o),
-            "norm_gain": mean_rows(on_n * at.z),
-            "norm_offset": mean_rows(on_n),
-            "up": mean_outer(on_up, at.n),
-            "up_bias": mean_rows(on_up),
-            "down": mean_outer(on_y, at.p),
-            "down_bias": mean_rows(on_y),
-        }
+        return PulledBack(on_y, on_up, on_n, on_h, on_output, parts)
 
     # -- bounds ------------------------------------------------------------------------------------------------
 
