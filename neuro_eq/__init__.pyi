@@ -34,6 +34,7 @@ from .methods import Phantom as Phantom
 from .methods import VectorField as VectorField
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam
+from .penalty import JacobianPenalty as JacobianPenalty
 from .solvers import Anderson as Anderson
 from .solvers import BlockGaussSeidel as BlockGaussSeidel
 from .solvers import Picard as Picard

@@ -29,6 +29,7 @@ from neuro_eq.frozen import Frozen, parse_kind
 from neuro_eq.methods import METHODS, GradientMethod
 from neuro_eq.models import MODELS, layered_hopfield
 from neuro_eq.optimizers import OPTIMIZERS, Adam, Optimizer
+from neuro_eq.penalty import JacobianPenalty
 from neuro_eq.schedules import SCHEDULES, Cosine, Schedule
 from neuro_eq.solvers import Relaxation
 from neuro_eq.spec import Network
@@ -59,6 +60,7 @@ class RunConfig(Frozen):
         free: how the free phase settles; as the method has it by default.
         nudged: how the nudged phases settle; as ``free`` by default.
         budget: a norm budget that is kept after every step, or None.
+        penalty: a penalty on the response that is added to the cost, or None.
         network: what is trained.
     """
 
@@ -79,6 +81,7 @@ class RunConfig(Frozen):
     free: Relaxation | None = None
     nudged: Relaxation | None = None
     budget: NormBudget | None = None
+    penalty: JacobianPenalty | None = None
     network: Network
 
     @field_validator("options")
@@ -98,10 +101,10 @@ class RunConfig(Frozen):
         except SpecError as error:
             raise error.inside(info.field_name) from None
 
-    @field_validator("free", "nudged", "budget", "network", mode="before")
+    @field_validator("free", "nudged", "budget", "penalty", "network", mode="before")
     @classmethod
     def _nested(cls, value: Any, info: Any) -> Any:
-        kinds: dict[str, type[Frozen]] = {"network": Network, "budget": NormBudget}
+        kinds: dict[str, type[Frozen]] = {"network": Network, "budget": NormBudget, "penalty": JacobianPenalty}
         kind = kinds.get(info.field_name, Relaxation)
         if not isinstance(value, Mapping):
             return value
@@ -243,6 +246,7 @@ def execute(
                 seed=config.seed,
                 schedule=config.schedule,
                 budget=config.budget,
+                penalty=config.penalty,
                 free=config.free,
                 nudged=config.nudged,
                 record=result["trajectory"],

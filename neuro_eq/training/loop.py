@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,7 +19,7 @@ from neuro_eq.arrays import Array, Parameters
 from neuro_eq.atomic import replacing
 from neuro_eq.datasets import Data
 from neuro_eq.engine import Engine
-from neuro_eq.equilibrium import Status
+from neuro_eq.equilibrium import Equilibrium, Status
 from neuro_eq.errors import DataError, FileError, NeuroEqError, SpecError, TrainingError
 from neuro_eq.methods import EqProp, Evidence, GradientMethod
 from neuro_eq.optimizers import Adam, Optimizer, OptimizerState
@@ -48,6 +48,17 @@ class Budget(Protocol):
         """The parameters within the bound; the arguments stay as they are."""
 
 
+@runtime_checkable
+class Penalty(Protocol):
+    """Something that training lowers beside the cost, at the free state of every batch."""
+
+    def check(self, net: Engine) -> None:
+        """Raise, before any work, when an engine cannot give what it needs."""
+
+    def gradient(self, net: Engine, state: Equilibrium, seed: Sequence[int]) -> Mapping[str, Array]:
+        """Its gradient by some or all parameters, mean over the batch; what is random in it is the seed's."""
+
+
 def train(
     net: Engine,
     data: Data,
@@ -59,6 +70,7 @@ def train(
     seed: int = 0,
     schedule: Schedule | None = None,
     budget: Budget | None = None,
+    penalty: Penalty | None = None,
     free: Relaxation | None = None,
     nudged: Relaxation | None = None,
     record: str | os.PathLike[str] | Recorder | None = None,
@@ -81,6 +93,7 @@ def train(
         seed: of the order of the samples; the order of epoch ``n`` depends on ``(seed, n)`` alone.
         schedule: of the learning rate; constant by default.
         budget: parameters are projected onto it before the first step and after every one.
+        penalty: is added to the cost, such as one on the response at the free state.
         free, nudged: how the phases settle.
         record: a trajectory file to write, or an open Recorder: metrics of every step and epoch, and after each
             epoch the trajectories of four test samples in all phases.
@@ -112,11 +125,13 @@ def train(
     if resume and checkpoint is None:
         raise DataError("resume: there is no checkpoint to go on from; name its file (checkpoint=…)")
     run = _Run(
-        net, data, method or EqProp(), optimizer or Adam(), schedule or Constant(), budget, epochs, batch_size, seed,
-        free, nudged, None if checkpoint is None else Path(checkpoint), checkpoint_every, reporter,
+        net, data, method or EqProp(), optimizer or Adam(), schedule or Constant(), budget, penalty, epochs,
+        batch_size, seed, free, nudged, None if checkpoint is None else Path(checkpoint), checkpoint_every, reporter,
     )  # fmt: skip
     check_fit(net, data)
     run.method.check(net)
+    if penalty is not None:
+        penalty.check(net)
     with Interruption(active=checkpoint is not None) as interruption, ExitStack() as stack:
         run.begin(interruption, record, every, resume, overwrite, stack)
         try:
@@ -142,6 +157,7 @@ class _Run:
     optimizer: Optimizer
     schedule: Schedule
     budget: Budget | None
+    penalty: Penalty | None
     epochs: int
     batch_size: int
     seed: int
@@ -231,7 +247,8 @@ class _Run:
             return None
         self.settings = identity(
             self.net, self.data, seed=self.seed, batch_size=self.batch_size, method=self.method,
-            optimizer=self.optimizer, schedule=self.schedule, budget=self.budget, free=self.free, nudged=self.nudged,
+            optimizer=self.optimizer, schedule=self.schedule, budget=self.budget, penalty=self.penalty, free=self.free,
+            nudged=self.nudged,
         )  # fmt: skip
         if not os.path.lexists(self.checkpoint) or (overwrite and not going_on):
             return None
@@ -271,8 +288,12 @@ class _Run:
         while self.epoch <= self.epochs:
             rng = np.random.default_rng([self.seed, self.epoch])
             for _, given, y in islice(self.data.batches(self.batch_size, rng), self.batch, None):
-                x = with_draws(self.net.spec, given, [self.seed, self.epoch, self.batch + 1])
+                seed = [self.seed, self.epoch, self.batch + 1]
+                x = with_draws(self.net.spec, given, seed)
                 gradient, evidence = self.method.gradient(self.net, x, y, free=self.free, nudged=self.nudged)
+                if self.penalty is not None:
+                    more = self.penalty.gradient(self.net, evidence.free, seed)
+                    gradient = {name: value + more[name] if name in more else value for name, value in gradient.items()}
                 output = self.net.to_numpy(self.net.output(evidence.free))
                 with interruption.held():
                     self._step(gradient, evidence, correct(output, y))
@@ -410,4 +431,4 @@ def _in_rows(value: Array) -> Array:
     return np.asarray(value, order="C") if is_numpy_array(value) else value.contiguous()
 
 
-__all__ = ["Budget", "train"]
+__all__ = ["Budget", "Penalty", "train"]

@@ -33,8 +33,9 @@ CASES: list[Any] = [
             "optimizer": ne.SGD(0.1, momentum=0.9, nesterov=True),
             "schedule": Cosine(warmup=0.3),
             "budget": ne.NormBudget(0.5),
+            "penalty": ne.JacobianPenalty(0.1),
         },
-        id="vectorfield-momentum-warmup-budget",
+        id="vectorfield-momentum-warmup-budget-penalty",
     ),
 ]
 
