@@ -32,7 +32,7 @@ class Activation(Frozen):
     ``slope_bound`` is ``sup ‖ρ'(u)‖₂`` over potentials and parameters; :meth:`slope_sup` knows the parameters.
     ``analytic`` says whether ρ continues to complex arguments, which the holomorphic gradient needs.
     ``elementwise`` says whether ρ acts on each unit by itself, ``piecewise_linear`` whether :meth:`under_nudge` has a
-    closed form.  ``within_one`` says whether every activity lies between −1 and 1.
+    closed form.  ``within_one`` says whether every activity lies between −1 and 1, ``convex`` whether L is convex.
     """
 
     kind: str
@@ -41,6 +41,7 @@ class Activation(Frozen):
     piecewise_linear: ClassVar[bool] = False
     slope_bound: ClassVar[float] = 1.0
     within_one: ClassVar[bool] = False
+    convex: ClassVar[bool] = True
 
     def parameter_shapes(self, shape: Shape) -> dict[str, Shape]:
         """Name and shape of each parameter of ρ for a population of this shape."""
@@ -232,6 +233,57 @@ class Softmax(Activation):
         return a * (v - xp.sum(a * v, axis=-1, keepdims=True))
 
 
+class GroupSort(Activation):
+    r"""``ρ(u₁, u₂) = (max, min)`` of pairs of units, ``L = ½(u₁² + u₂²) − ½ max(u₂ − u₁, 0)²`` (Anil et al., 2019).
+
+    ρ' swaps the two where they stand the wrong way round: an orthogonal matrix, so that nothing is lost of what comes
+    back through it, where a ReLU loses half.  It is symmetric for pairs, and not for larger groups, which no Lagrangian
+    has.  A swap has the eigenvalue −1, so L is *not* convex: the energy is stationary where the network rests, and
+    gradients are what they are for others, but on its way there it may rise.
+
+    Units along the axis are paired as they stand, 1 and 2, 3 and 4 …; an odd one out stays as it is.
+
+    Args:
+        axis: of the population's shape along which pairs stand: the last one, or the first, as of channels of maps.
+    """
+
+    kind: Literal["group_sort"] = "group_sort"
+    axis: Literal["first", "last"] = "last"
+    analytic: ClassVar[bool] = False
+    elementwise: ClassVar[bool] = False
+    convex: ClassVar[bool] = False
+
+    def lagrangian(self, u: Units, theta: Parameters) -> Samples:
+        first, second, _ = self._pairs(u)
+        rise = array_namespace(u).where(self._swapped(u), second - first, 0.0 * first)
+        return 0.5 * (sum_units(u * u) - sum_units(rise * rise))
+
+    def activity(self, u: Units, theta: Parameters) -> Units:
+        return self.slope(u, u, theta)
+
+    def slope(self, u: Units, v: Units, theta: Parameters) -> Units:
+        xp, swapped = array_namespace(v), self._swapped(u)
+        first, second, rest = self._pairs(v)
+        pairs = xp.stack([xp.where(swapped, second, first), xp.where(swapped, first, second)], axis=-1)
+        joined = xp.concat([xp.reshape(pairs, (*pairs.shape[:-2], -1)), rest], axis=-1)
+        return xp.moveaxis(joined, -1, 1) if self.axis == "first" else joined
+
+    def pieces(self, u: Units) -> Array:
+        return array_namespace(u).astype(self._swapped(u), array_namespace(u).int64)
+
+    def _swapped(self, u: Units) -> Array:
+        first, second, _ = self._pairs(u)
+        return real_part(second) > real_part(first)
+
+    def _pairs(self, u: Units) -> tuple[Array, Array, Array]:
+        """The first and the second of each pair, and what is left over, all along the last axis."""
+        xp = array_namespace(u)
+        along = xp.moveaxis(u, 1, -1) if self.axis == "first" else u
+        paired = along.shape[-1] // 2 * 2
+        pairs = xp.reshape(along[..., :paired], (*along.shape[:-1], paired // 2, 2))
+        return pairs[..., 0], pairs[..., 1], along[..., paired:]
+
+
 class LayerNorm(Activation):
     """``L = D·γ·σ + ⟨δ, u⟩`` along the last axis of length D, ``σ = √(var(u) + ε)``; ``ρ(u) = γ·z + δ``.
 
@@ -352,5 +404,6 @@ ACTIVATIONS: dict[str, type[Activation]] = {
     "tanh": Tanh,
     "softmax": Softmax,
     "layer_norm": LayerNorm,
+    "group_sort": GroupSort,
 }
 """The activations a spec can name."""

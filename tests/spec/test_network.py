@@ -49,7 +49,7 @@ def test_the_good_one_is_good():
     assert spec.cost.name == "squared_error"
 
 
-ACTIVATIONS = "identity, relu, hard_sigmoid, sigmoid, tanh, softmax, layer_norm"
+ACTIVATIONS = "identity, relu, hard_sigmoid, sigmoid, tanh, softmax, layer_norm, group_sort"
 SYNAPSES = ", ".join(ne.synapses.SYNAPSES)
 
 WRONG = [
