@@ -33,6 +33,8 @@ Examples:
 
   neuro_eq run --config runs/…/config.toml   the same numbers again
 
+  neuro_eq run --preset toreqprop_prior      the earlier work's training
+
   neuro_eq run --resume runs/…               go on with a stopped run
 """
 
@@ -68,6 +70,12 @@ def run(
     ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="A config.toml that a run wrote; other options change it.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            "--preset", help="A whole run by its name, as toreqprop_prior; other options change it, as with --config."
+        ),
     ] = None,
     hidden: Annotated[
         str | None,
@@ -139,8 +147,8 @@ def run(
     chosen = {name: value for name, value in chosen.items() if value is not None}
     options = {name: value for name, value in (("threads", threads), ("device", device)) if value is not None}
     others = {
-        "config": config, "spec": spec, "model": model, "hidden": hidden, "method": method, "beta": beta, "lr": lr,
-        "solver": solver,
+        "config": config, "preset": preset, "spec": spec, "model": model, "hidden": hidden, "method": method,
+        "beta": beta, "lr": lr, "solver": solver,
     }  # fmt: skip
     if resume is not None:
         more = {**others, "out": out, "tensorboard": tensorboard or None}
@@ -190,6 +198,7 @@ def _resolve(
     chosen: dict[str, Any],
     *,
     config: Path | None,
+    preset: str | None,
     spec: Path | None,
     model: str | None,
     hidden: str | None,
@@ -204,10 +213,13 @@ def _resolve(
     from neuro_eq.run import RunConfig, load_config
 
     own_network = spec is not None or model is not None or hidden is not None
-    if config is not None:
+    if config is not None and preset is not None:
+        raise SpecError("a preset is a configuration, so --config cannot be given with it", "--preset")
+    if config is not None or preset is not None:
         if own_network:
-            raise SpecError("the configuration brings the network; change it there", "--config")
-        base = load_config(config)
+            where = "--preset" if config is None else "--config"
+            raise SpecError("the configuration brings the network; change it there", where)
+        base = _preset(str(preset)) if config is None else load_config(config)
         entries: dict[str, Any] = {name: getattr(base, name) for name in type(base).model_fields}
         if chosen.get("backend", base.backend) != base.backend:
             entries["options"] = {}
@@ -224,6 +236,15 @@ def _resolve(
     if options:
         entries["options"] = {**entries.get("options", {}), **options}
     return RunConfig(**entries)
+
+
+def _preset(name: str) -> RunConfig:
+    from neuro_eq.errors import SpecError, did_you_mean
+    from neuro_eq.presets import PRESETS
+
+    if name not in PRESETS:
+        raise SpecError(f'no preset "{name}"' + did_you_mean(name, PRESETS), "--preset")
+    return PRESETS[name]()
 
 
 def _defaults(

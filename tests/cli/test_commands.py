@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 import neuro_eq as ne
+from neuro_eq import presets
 from neuro_eq.backend import backends
 from neuro_eq.cli.main import app
 from neuro_eq.cli.progress import RichReporter
@@ -97,6 +98,60 @@ def test_what_a_model_of_images_cannot_have(arguments: tuple[str, ...], message:
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {message}"), done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_preset_is_a_whole_run_that_options_change(tmp_path: Path, need: Callable[[str], None]) -> None:
+    need("torch")
+    images = np.random.default_rng(0).integers(256, size=(40, 28, 28), dtype=np.uint8)
+    few = ("--data", "npz:few.npz", "--epochs", "1", "--threads", "1")
+    np.savez(tmp_path / "few.npz", x_train=images[:32], y_train=np.arange(32) % 10, x_test=images[30:],
+             y_test=np.arange(10))  # fmt: skip
+    done = neuro_eq("run", "--preset", "toreqprop_prior_small", *few, "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    config = load_config(tmp_path / "out" / "config.toml")
+    assert config == presets.toreqprop_prior(small=True).model_copy(
+        update={"data": "npz:few.npz", "epochs": 1, "options": {"threads": 1}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("toreqprop",), '--preset: no preset "toreqprop"; did you mean "toreqprop_prior"?'),
+        (("toreqprop_prior", "--model", "looped_mlp"), "--preset: the configuration brings the network; change it"),
+        (("toreqprop_prior", "--config", "c.toml"), "--preset: a preset is a configuration, so --config cannot be"),
+    ],
+)
+def test_what_a_preset_cannot_have(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    done = neuro_eq("run", "--preset", *arguments, "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}"), done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+WORDS = ("a good film", "a bad film", "good , really good", "bad , really bad")
+
+
+def test_a_transformer_looks_up_the_words_of_sst2(tmp_path: Path, need: Callable[[str], None]) -> None:
+    need("torch")
+    folder = tmp_path / "data" / "sst2"
+    folder.mkdir(parents=True)
+    for file, times in (("train.tsv", 24), ("test.tsv", 2)):
+        lines = [f"{text}\t{int('good' in text)}" for text in WORDS] * times
+        (folder / file).write_text("\n".join(lines), encoding="utf-8")
+    at = {"NEURO_EQ_DATA": str(tmp_path / "data")}
+    small = ("-b", "torch", "--model", "energy_transformer", "--data", "sst2", "--hidden", "8")
+    done = neuro_eq("run", *small, "--epochs", "8", "--lr", "0.03", "--out", "out", cwd=tmp_path, **at)
+    assert done.returncode == 0, done.stderr
+    spec = load_config(tmp_path / "out" / "config.toml").network
+    assert spec.shapes["input"] == (56,)
+    words = {word for text in WORDS for word in text.split()}
+    assert {s.kind: s for s in spec.synapses}["token_embedding"].vocabulary == 2 + len(words)
+    assert "test accuracy 100.00 %" in done.stdout, "the words good and bad say it all"
+    for model in ("layered_hopfield", "conv_hopfield"):
+        refused = neuro_eq("run", "--model", model, "--data", "sst2", "--out", "no", cwd=tmp_path, **at)
+        assert refused.returncode == 2
+        assert refused.stderr.startswith(f'error: model: {model} sees no words, of which the samples of "sst2" are')
 
 
 @pytest.mark.parametrize("solver", ["gauss-seidel", "anderson"])
