@@ -25,6 +25,7 @@ def looped_transformer(
     attention: Literal["linear", "softmax"] = "linear",
     feed_forward: Literal["relu", "gelu"] = "relu",
     symmetric: bool = False,
+    tied_pairs: bool = False,
     dropout: float = 0.0,
     readout: Literal["all", "mean"] | None = None,
     gamma: float = 0.3,
@@ -47,6 +48,8 @@ def looped_transformer(
             (ReLU only); the residual is a coupling ``−z_{l+1}ᵀ J_l z_l``, felt both ways, whose J starts as γ.  The
             matrices alone, made symmetric, would not have one.  Otherwise every matrix is independent, and the
             network is trained by AsymEP.
+        tied_pairs: blocks 1 and 2, 3 and 4 … share their parameters; with symmetry their attention and feed-forward
+            layer, as the couplings are not inside a block.
         dropout: rate of the masks on what attention and the feed-forward layer add to a token; directed blocks only.
         gamma: γ at the start.
         gain: factor on the start values inside the blocks; by default 0.5 of directed ones, 0.3 of symmetric ones.
@@ -66,7 +69,7 @@ def looped_transformer(
             raise SpecError("blocks with an energy have no dropout", "dropout")
         if feed_forward != "relu":
             raise SpecError("the energy of a feed-forward layer is that of ReLU", "feed_forward")
-        synapses += _with_energy(base, heads, hidden, attention, gamma, 0.3 if gain is None else gain)
+        synapses += _with_energy(base, heads, hidden, attention, gamma, 0.3 if gain is None else gain, tied_pairs)
     else:
         masks = {block: f"{block}_dropout" for block in base.blocks if dropout}
         size = (2, *base.populations[1].shape)
@@ -76,21 +79,26 @@ def looped_transformer(
             "heads": heads, "hidden": hidden, "attention": attention, "feed_forward": feed_forward,
             "padding": base.padding, "scale": gamma, "gain": 0.5 if gain is None else gain,
         }  # fmt: skip
-        for block, following in base.links():
+        links = dict(base.links())
+        for first, *others in base.groups(tied_pairs):
             synapses.append(
                 TransformerBlock(
-                    source=block, target=following, name=f"{block}_block", masks=masks.get(block), **inside
+                    source=first, target=links[first], name=f"{first}_block", masks=masks.get(first),
+                    shared=tuple((block, links[block]) for block in others),
+                    shared_masks=tuple(masks[block] for block in others if masks), **inside,
                 )
-            )
+            )  # fmt: skip
     return Network(name="looped_transformer", populations=tuple(populations), synapses=tuple(synapses), cost=base.cost)
 
 
-def _with_energy(base: Ring, heads: int, hidden: int, attention: str, gamma: float, gain: float) -> list[Synapse]:
+def _with_energy(
+    base: Ring, heads: int, hidden: int, attention: str, gamma: float, gain: float, tied_pairs: bool
+) -> list[Synapse]:
     """Attention and feed-forward energies of every block, and the couplings around the ring."""
     synapses: list[Synapse] = []
     width = base.populations[1].shape[1]
-    for block in base.blocks:
-        on: dict[str, Any] = {"target": block, "padding": base.padding, "gain": gain}
+    for first, *others in base.groups(tied_pairs):
+        on: dict[str, Any] = {"target": first, "shared": tuple(others), "padding": base.padding, "gain": gain}
         if attention == "softmax":
             synapses.append(SoftmaxAttention(heads=heads, **on))
         else:

@@ -3,9 +3,9 @@ r"""A transformer's block between two populations of tokens, with weights of its
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -80,6 +80,14 @@ class PulledBack:
         }
 
 
+class Link(NamedTuple):
+    """Where a block reads, where it drives, and the population of its masks."""
+
+    source: str
+    target: str
+    masks: str | None
+
+
 class TransformerBlock(DirectedSynapse):
     r"""``f = γ·[h + M₂ ⊙ (W₂ φ(W₁ N(h) + b₁) + b₂)]``, ``h = a + M₁ ⊙ W_O attention(W_Q a, W_K a, W_V a)``.
 
@@ -103,6 +111,7 @@ class TransformerBlock(DirectedSynapse):
 
     Args:
         source, target: populations of one shape ``(tokens, d)``; one population for a block that loops on itself.
+        shared: further pairs of source and target that have the same parameters, as in tied blocks.
         heads: of the attention, each ``d/heads`` wide.
         hidden: units of the feed-forward layer.
         attention: ``"softmax"`` or ``"linear"``, φ(q)·φ(k) over its sum with φ = elu + 1.
@@ -110,6 +119,7 @@ class TransformerBlock(DirectedSynapse):
         causal: a token looks at itself and at those before it only.
         padding: as of every synapse on tokens.
         masks: the clamped population of the masks of dropout, or None.
+        shared_masks: those of the shared pairs, one for each, where there are masks.
         epsilon: of N.
         scale: γ at the start.
         gain: factor on the Glorot start values of all matrices.
@@ -118,6 +128,7 @@ class TransformerBlock(DirectedSynapse):
     kind: Literal["transformer_block"] = "transformer_block"
     source: str
     target: str
+    shared: tuple[tuple[str, str], ...] = ()
     heads: int = Field(default=1, ge=1, le=2**15)
     hidden: int = Field(ge=1, le=2**31)
     attention: Literal["softmax", "linear"] = "softmax"
@@ -125,46 +136,59 @@ class TransformerBlock(DirectedSynapse):
     causal: bool = False
     padding: str | None = None
     masks: str | None = None
+    shared_masks: tuple[str, ...] = ()
     epsilon: float = Field(default=1.0, gt=0.0, le=1e100)
     scale: float = Field(default=0.5, ge=-1e100, le=1e100)
     gain: float = Field(default=1.0, ge=0.0, le=1e100)
 
     @property
+    def links(self) -> tuple[Link, ...]:
+        """Every source, its target and its masks."""
+        first = Link(self.source, self.target, self.masks)
+        more = self.shared_masks or (None,) * len(self.shared)
+        return (first, *(Link(*ends, masks) for ends, masks in zip(self.shared, more, strict=False)))
+
+    @property
     def driven(self) -> tuple[str, ...]:
-        return (self.target,)
+        return _once(link.target for link in self.links)
 
     @property
     def data(self) -> tuple[str, ...]:
-        return tuple(name for name in (self.padding, self.masks) if name is not None)
+        return tuple(name for name in (self.padding, self.masks, *self.shared_masks) if name is not None)
 
     @property
     def sources(self) -> tuple[str, ...]:
-        return (self.source, *self.data)
+        return (*_once(link.source for link in self.links), *self.data)
 
     @property
     def populations(self) -> tuple[str, ...]:
-        ends = (self.source,) if self.source == self.target else (self.source, self.target)
-        return (*ends, *self.data)
+        return (*_once(name for link in self.links for name in (link.source, link.target)), *self.data)
 
     @property
     def default_name(self) -> str:
         return f"{self.source}_{self.target}_block"
 
     def population_fields(self) -> dict[str, str]:
-        more = {field: getattr(self, field) for field in ("padding", "masks") if getattr(self, field) is not None}
-        return {**super().population_fields(), **more}
+        fields = super().population_fields()
+        fields |= {f"shared[{i}][{j}]": name for i, ends in enumerate(self.shared) for j, name in enumerate(ends)}
+        fields |= {field: getattr(self, field) for field in ("padding", "masks") if getattr(self, field) is not None}
+        return {**fields, **{f"shared_masks[{i}]": name for i, name in enumerate(self.shared_masks)}}
 
     def shape_problem(self, shapes: Mapping[str, Shape]) -> str | None:
         shape = shapes[self.source]
-        if len(shape) != 2 or shapes[self.target] != shape:
-            return (
-                f'"{self.source}" and "{self.target}" must have one shape (tokens, d), found {list(shape)} and '
-                f"{list(shapes[self.target])}"
-            )
+        if len(self.shared_masks) != (0 if self.masks is None else len(self.shared)):
+            wanted = "no masks" if self.masks is None else f"one population of masks for each of {len(self.shared)}"
+            return f"its shared pairs need {wanted}, found {len(self.shared_masks)}"
+        for source, target, masks in self.links:
+            if len(shape) != 2 or shapes[source] != shape or shapes[target] != shape:
+                found = shapes[source] if shapes[source] != shape else shapes[target]
+                return (
+                    f'"{source}" and "{target}" must have one shape (tokens, d), found {list(shape)} and {list(found)}'
+                )
+            if masks is not None and shapes[masks] != (2, *shape):
+                return f'"{masks}" must hold two masks of tokens, {[2, *shape]}, found {list(shapes[masks])}'
         if shape[1] % self.heads:
             return f"{shape[1]} numbers a token do not divide into {self.heads} heads"
-        if self.masks is not None and shapes[self.masks] != (2, *shape):
-            return f'"{self.masks}" must hold two masks of tokens, {[2, *shape]}, found {list(shapes[self.masks])}'
         return padding_problem(self.padding, shape[0], shapes)
 
     def data_problem(self, a: Mapping[str, np.ndarray]) -> str | None:
@@ -194,45 +218,36 @@ class TransformerBlock(DirectedSynapse):
     # -- forward, along and back -------------------------------------------------------------------------------
 
     def drive(self, a: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
-        return {self.target: theta["gamma"] * self.passed(a, theta).y} if self.target in onto else {}
+        links = [link for link in self.links if link.target in onto]
+        return _total((link.target, theta["gamma"] * self.passed(a, theta, link).y) for link in links)
 
     def response(self, a: Activities, delta: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
-        if self.target not in onto:
-            return {}
-        at, dx = self.passed(a, theta), delta[self.source]
-        dq, dk, dv = (self._heads(dx, theta[name]) for name in ("query", "key", "value"))
-        do = merge(at.weights.change(dq, dk) @ at.v + at.weights.values @ dv)
-        dh = dx + at.masks[0] * _times(do, theta["output"])
-        dn = theta["norm_gain"] * tangent_of_normal(at.z, dh) / at.sigma
-        dp = at.slope * _times(dn, theta["up"])
-        return {self.target: theta["gamma"] * (dh + at.masks[1] * _times(dp, theta["down"]))}
+        links = [link for link in self.links if link.target in onto]
+        return _total((link.target, self._along(a, delta[link.source], theta, link)) for link in links)
 
     def transposed(self, a: Activities, lam: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
-        if self.source not in onto:
-            return {}
-        at = self.passed(a, theta)
-        return {self.source: self._back(at, theta["gamma"] * lam[self.target], theta).on_x(theta)}
+        links = [link for link in self.links if link.source in onto]
+        return _total((link.source, self._against(a, lam[link.target], theta, link)) for link in links)
 
     def drive_vjp(self, a: Activities, lam: Activities, theta: Parameters) -> dict[str, Array]:
-        at, post = self.passed(a, theta), lam[self.target]
-        found = self._back(at, theta["gamma"] * post, theta).on_theta(at)
-        xp = array_namespace(post)
-        return {**found, "gamma": xp.mean(inner(post, at.y), axis=0)}
+        return _total(pair for link in self.links for pair in self._gradient(a, lam[link.target], theta, link).items())
 
     def pieces(self, a: Activities, theta: Parameters) -> tuple[Array, ...]:
-        at = self.passed(a, theta)
-        inside = [] if self.feed_forward != "relu" else [at.p]
-        # φ = elu + 1 changes its form where it is one.
-        inside += [] if self.attention != "linear" else [at.weights.q - 1.0, at.weights.k - 1.0]
+        inside: list[Array] = []
+        for link in self.links:
+            at = self.passed(a, theta, link)
+            inside += [] if self.feed_forward != "relu" else [at.p]
+            # φ = elu + 1 changes its form where it is one.
+            inside += [] if self.attention != "linear" else [at.weights.q - 1.0, at.weights.k - 1.0]
         return tuple(sides(x) for x in inside)
 
-    def passed(self, a: Activities, theta: Parameters) -> Passed:
-        """The block's answer ``y = f/γ`` and what leads to it."""
-        x = a[self.source]
+    def passed(self, a: Activities, theta: Parameters, link: Link) -> Passed:
+        """The block's answer ``y = f/γ`` from one source and what leads to it."""
+        x = a[link.source]
         q, k, v = (self._heads(x, theta[name]) for name in ("query", "key", "value"))
         weigh = softmax_weights if self.attention == "softmax" else linear_weights
         weights = weigh(q, k, self._valid(a), self.causal)
-        masks = (1.0, 1.0) if self.masks is None else (a[self.masks][:, 0, ...], a[self.masks][:, 1, ...])
+        masks = (1.0, 1.0) if link.masks is None else (a[link.masks][:, 0, ...], a[link.masks][:, 1, ...])
         o = merge(weights.values @ v)
         h = x + masks[0] * _times(o, theta["output"])
         z, sigma = LayerNorm(epsilon=self.epsilon).normal(h)
@@ -240,6 +255,27 @@ class TransformerBlock(DirectedSynapse):
         p, slope = nonlinearity(self.feed_forward, _times(n, theta["up"]) + theta["up_bias"])
         y = h + masks[1] * (_times(p, theta["down"]) + theta["down_bias"])
         return Passed(x, weights, v, o, z, sigma, n, p, slope, y, masks)
+
+    def _along(self, a: Activities, dx: Tokens, theta: Parameters, link: Link) -> Tokens:
+        """``∂f/∂a`` along a change of the source."""
+        at = self.passed(a, theta, link)
+        dq, dk, dv = (self._heads(dx, theta[name]) for name in ("query", "key", "value"))
+        do = merge(at.weights.change(dq, dk) @ at.v + at.weights.values @ dv)
+        dh = dx + at.masks[0] * _times(do, theta["output"])
+        dn = theta["norm_gain"] * tangent_of_normal(at.z, dh) / at.sigma
+        dp = at.slope * _times(dn, theta["up"])
+        return theta["gamma"] * (dh + at.masks[1] * _times(dp, theta["down"]))
+
+    def _against(self, a: Activities, lam: Tokens, theta: Parameters, link: Link) -> Tokens:
+        """``(∂f/∂a)ᵀ λ``."""
+        at = self.passed(a, theta, link)
+        return self._back(at, theta["gamma"] * lam, theta).on_x(theta)
+
+    def _gradient(self, a: Activities, lam: Tokens, theta: Parameters, link: Link) -> dict[str, Array]:
+        """``(∂f/∂θ)ᵀ λ``, a mean over the batch."""
+        at = self.passed(a, theta, link)
+        found = self._back(at, theta["gamma"] * lam, theta).on_theta(at)
+        return {**found, "gamma": array_namespace(lam).mean(inner(lam, at.y), axis=0)}
 
     def _back(self, at: Passed, lam: Tokens, theta: Parameters) -> PulledBack:
         """What ``λ`` of ``y`` is on the way back."""
@@ -257,21 +293,27 @@ class TransformerBlock(DirectedSynapse):
     # -- bounds ------------------------------------------------------------------------------------------------
 
     def response_bound_within(self, theta: Parameters, reach: Mapping[str, Reach]) -> dict[tuple[str, str], float]:
-        rows, norm = reach[self.source]
+        bounds: dict[tuple[str, str], float] = {}
+        for link in self.links:
+            pair = (link.target, link.source)
+            bounds[pair] = bounds.get(pair, 0.0) + self._bound(theta, reach, link)
+        return bounds
+
+    def _bound(self, theta: Parameters, reach: Mapping[str, Reach], link: Link) -> float:
+        rows, norm = reach[link.source]
         if not math.isfinite(norm):
             raise SpecError(
                 f'"{self.name}" of kind "{self.kind}" has no bound on its response, as the activities of '
-                f'"{self.source}" have none, so no budget can hold it'
+                f'"{link.source}" have none, so no budget can hold it'
             )
         d = theta["query"].shape[1]
-        mask = 1.0 if self.masks is None else reach[self.masks].norm / math.sqrt(d)
+        mask = 1.0 if link.masks is None else reach[link.masks].norm / math.sqrt(d)
         each = [self._head_bound(h, theta, math.sqrt(rows), norm) for h in range(self.heads)]
         looking = spectral_norm(theta["output"]) * math.sqrt(sum(bound * bound for bound in each))
         xp = array_namespace(theta["norm_gain"])
         gain = float(xp.max(xp.abs(theta["norm_gain"]))) / math.sqrt(self.epsilon)
         thinking = STEEPEST[self.feed_forward] * spectral_norm(theta["down"]) * gain * spectral_norm(theta["up"])
-        bound = abs(float(theta["gamma"])) * (1.0 + mask * looking) * (1.0 + mask * thinking)
-        return {(self.target, self.source): bound}
+        return abs(float(theta["gamma"])) * (1.0 + mask * looking) * (1.0 + mask * thinking)
 
     def response_bound(self, theta: Parameters) -> dict[tuple[str, str], float]:
         return self.response_bound_within(theta, {self.source: Reach(1, math.inf)})
@@ -300,3 +342,16 @@ class TransformerBlock(DirectedSynapse):
 def _times(x: Tokens, weight: Array) -> Merged:
     """``W x`` of every token."""
     return x @ array_namespace(x).matrix_transpose(weight)
+
+
+def _once(names: Iterable[str]) -> tuple[str, ...]:
+    """Every name once, in the order of its first place."""
+    return tuple(dict.fromkeys(names))
+
+
+def _total(parts: Iterable[tuple[str, Array]]) -> dict[str, Array]:
+    """Sums by name."""
+    total: dict[str, Array] = {}
+    for name, value in parts:
+        total[name] = total[name] + value if name in total else value
+    return total
