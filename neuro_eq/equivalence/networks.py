@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from neuro_eq.activations import GroupSort
 from neuro_eq.models import (
     conv_hopfield,
     energy_transformer,
@@ -56,9 +55,6 @@ KINKED: dict[str, Callable[[], Network]] = {
         [8, 10, 6, 4], "hard_sigmoid", output_activation="identity", gain=0.4
     ),
     "`conv_hopfield`, max, hard sigmoid": lambda: conv_hopfield(**MAPS),
-    "`conv_hopfield`, average, group sort": lambda: conv_hopfield(
-        **MAPS, pool="average", activation=GroupSort(axis="first")
-    ),
     "`energy_transformer`, ReLU": lambda: energy_transformer(**IMAGE, patterns=10),
     "`energy_transformer`, linear": lambda: energy_transformer(**IMAGE, patterns=10, attention="linear"),
     "`looped_transformer`, linear, not symmetric": lambda: looped_transformer(**IMAGE, hidden=10),
