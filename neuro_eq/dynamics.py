@@ -79,12 +79,7 @@ class Dynamics:
         """``(Dᵀ − D)(a − a*)`` with D at ``a* = anchor``; symmetric synapses cancel and are skipped."""
         felt = self.free if onto is None else onto
         delta = {name: a[name] - anchor[name] for name in a}
-        parts: list[Activities] = []
-        for synapse in self.spec.asymmetric:
-            own = self.own(theta, synapse.name)
-            away = synapse.response(anchor, delta, own, felt)
-            parts.append(synapse.transposed(anchor, delta, own, felt))
-            parts.append({name: -value for name, value in away.items()})
+        parts = (s.asymmetry(anchor, delta, self.own(theta, s.name), felt) for s in self.spec.asymmetric)
         return self._sum(a, parts, felt)
 
     def slope(self, u: Activities, v: Activities, theta: Parameters) -> dict[str, Array]:

@@ -107,6 +107,13 @@ class Synapse(Frozen):
     def transposed(self, a: Activities, lam: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
         """``Dᵀ λ`` onto ``onto``, at the activities ``a``."""
 
+    def asymmetry(self, a: Activities, delta: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
+        """``(Dᵀ − D) δ`` onto ``onto``, at the activities ``a``; what its halves share may be done once."""
+        found = dict(self.transposed(a, delta, theta, onto))
+        for name, value in self.response(a, delta, theta, onto).items():
+            found[name] = found[name] - value if name in found else -value
+        return found
+
     def response_bound(self, theta: Parameters) -> dict[tuple[str, str], float]:
         """``{(post, pre): sup ‖∂drive_post/∂a_pre‖₂}`` over all activities; a pair that is not named does not respond.
 

@@ -223,11 +223,24 @@ class TransformerBlock(DirectedSynapse):
 
     def response(self, a: Activities, delta: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
         links = [link for link in self.links if link.target in onto]
-        return _total((link.target, self._along(a, delta[link.source], theta, link)) for link in links)
+        return _total(
+            (link.target, self._along(self.passed(a, theta, link), delta[link.source], theta)) for link in links
+        )
 
     def transposed(self, a: Activities, lam: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
         links = [link for link in self.links if link.source in onto]
-        return _total((link.source, self._against(a, lam[link.target], theta, link)) for link in links)
+        return _total(
+            (link.source, self._against(self.passed(a, theta, link), lam[link.target], theta)) for link in links
+        )
+
+    def asymmetry(self, a: Activities, delta: Activities, theta: Parameters, onto: Collection[str]) -> dict[str, Array]:
+        parts: list[tuple[str, Array]] = []
+        for link in self.links:
+            if link.source in onto or link.target in onto:
+                at = self.passed(a, theta, link)
+                parts.append((link.source, self._against(at, delta[link.target], theta)))
+                parts.append((link.target, -self._along(at, delta[link.source], theta)))
+        return _total((name, value) for name, value in parts if name in onto)
 
     def drive_vjp(self, a: Activities, lam: Activities, theta: Parameters) -> dict[str, Array]:
         return _total(pair for link in self.links for pair in self._gradient(a, lam[link.target], theta, link).items())
@@ -256,9 +269,8 @@ class TransformerBlock(DirectedSynapse):
         y = h + masks[1] * (_times(p, theta["down"]) + theta["down_bias"])
         return Passed(x, weights, v, o, z, sigma, n, p, slope, y, masks)
 
-    def _along(self, a: Activities, dx: Tokens, theta: Parameters, link: Link) -> Tokens:
+    def _along(self, at: Passed, dx: Tokens, theta: Parameters) -> Tokens:
         """``∂f/∂a`` along a change of the source."""
-        at = self.passed(a, theta, link)
         dq, dk, dv = (self._heads(dx, theta[name]) for name in ("query", "key", "value"))
         do = merge(at.weights.change(dq, dk) @ at.v + at.weights.values @ dv)
         dh = dx + at.masks[0] * _times(do, theta["output"])
@@ -266,9 +278,8 @@ class TransformerBlock(DirectedSynapse):
         dp = at.slope * _times(dn, theta["up"])
         return theta["gamma"] * (dh + at.masks[1] * _times(dp, theta["down"]))
 
-    def _against(self, a: Activities, lam: Tokens, theta: Parameters, link: Link) -> Tokens:
+    def _against(self, at: Passed, lam: Tokens, theta: Parameters) -> Tokens:
         """``(∂f/∂a)ᵀ λ``."""
-        at = self.passed(a, theta, link)
         return self._back(at, theta["gamma"] * lam, theta).on_x(theta)
 
     def _gradient(self, a: Activities, lam: Tokens, theta: Parameters, link: Link) -> dict[str, Array]:

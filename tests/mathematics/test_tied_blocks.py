@@ -57,6 +57,11 @@ def test_they_are_the_blocks_one_by_one(links, attention):
     equal(tied.drive(a, theta, EVERY), summed(block.drive(a, theta, EVERY) for block in alone))
     equal(tied.response(a, v, theta, EVERY), summed(block.response(a, v, theta, EVERY) for block in alone))
     equal(tied.transposed(a, v, theta, EVERY), summed(block.transposed(a, v, theta, EVERY) for block in alone))
+    back, along = tied.transposed(a, v, theta, EVERY), tied.response(a, v, theta, EVERY)
+    turned = summed([back, {name: -value for name, value in along.items()}])
+    equal(tied.asymmetry(a, v, theta, EVERY), turned)
+    for onto in EVERY:
+        equal(tied.asymmetry(a, v, theta, [onto]), {n: value for n, value in turned.items() if n == onto})
     equal(tied.drive_vjp(a, v, theta), summed(block.drive_vjp(a, v, theta) for block in alone))
     reach = {name: Reach(3, 2.0) for name in SHAPES}
     bounds = summed(block.response_bound_within(theta, reach) for block in alone)
