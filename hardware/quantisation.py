@@ -24,17 +24,10 @@ from neuro_eq.activations import Activation
 from neuro_eq.costs import CrossEntropy, SquaredError
 from neuro_eq.errors import SpecError
 from neuro_eq.hardware import formats
-from neuro_eq.hardware.chip import ChipConnection, ChipNetwork, ChipPopulation, Messages, Phase
+from neuro_eq.hardware.chip import ChipConnection, ChipNetwork, ChipPopulation, Messages
 from neuro_eq.hardware.formats import SignMode, sign_mode
+from neuro_eq.hardware.ways import Way, refuse_what_no_chip_runs, ways
 from neuro_eq.spec import Network, Population
-from neuro_eq.synapses import Bias, Convolution, Dense, DirectedDense, Synapse
-from neuro_eq.synapses.history import History
-
-SYNAPSES = ("dense", "directed_dense", "bias", "history", "convolution")
-"""Kinds of synapses that have connections of a chip; a convolution unless it pools by maximum."""
-
-ACTIVATIONS = ("identity", "relu", "hard_sigmoid", "sigmoid", "tanh")
-"""Activations that a neuron computes by itself, from its own potential."""
 
 STRETCHES_BITS = 9
 """A table of ρ has 2⁹ stretches of ``±TABLE_REACH``: linear interpolation errs by less than 10⁻⁴."""
@@ -78,19 +71,6 @@ class Precision:
 
 
 @dataclass(frozen=True)
-class Way:
-    """One direction of a synapse, in real numbers."""
-
-    source: str
-    target: str
-    matrix: Float[np.ndarray, "post pre"]
-    transposed: bool = False
-    delay: int = 1
-    phase: Phase = "both"
-    suffix: str = ""
-
-
-@dataclass(frozen=True)
 class SynapseReport:
     """What became of a synapse's weights.
 
@@ -111,30 +91,6 @@ class SynapseReport:
     clipped: int
 
 
-def refuse_what_no_chip_runs(spec: Network) -> None:
-    """Raise one sentence that names what has no counterpart on the chip.
-
-    Raises:
-        SpecError: with the place in the network.
-    """
-    for i, synapse in enumerate(spec.synapses):
-        place = f"synapses[{i}]"
-        if synapse.kind not in SYNAPSES:
-            raise SpecError(f'no connection of a chip computes a "{synapse.kind}"; it has {", ".join(SYNAPSES)}', place)
-        if isinstance(synapse, Convolution) and synapse.pool == "max":
-            raise SpecError("a largest value is no sum of messages; pool by average", place)
-    for i, population in enumerate(spec.populations):
-        if not population.clamped and population.activation.kind not in ACTIVATIONS:
-            raise SpecError(
-                f'"{population.activation.kind}" needs the other neurons\' potentials, which no neuron has; a chip has '
-                f"{', '.join(ACTIVATIONS)}",
-                f"populations[{i}].activation",
-            )
-    if not isinstance(spec.cost, (SquaredError, CrossEntropy)):
-        found = "no cost" if spec.cost is None else f'"{spec.cost.kind}"'
-        raise SpecError(f"an answer is read from an output population or through a readout, found {found}", "cost")
-
-
 def quantise(
     spec: Network,
     parameters: Mapping[str, Any],
@@ -153,27 +109,27 @@ def quantise(
     """
     refuse_what_no_chip_runs(spec)
     theta = {name: np.asarray(value, dtype=np.float64) for name, value in parameters.items()}
-    ways, constants = _ways(spec, theta, precision)
-    modes = {key: sign_mode(way.matrix) for key, (way, *_) in ways.items()}
-    scales = {key: best_scale(way.matrix, modes[key]) for key, (way, *_) in ways.items()}
+    directions, constants = ways(spec, theta, precision.messages)
+    modes = {key: sign_mode(way.matrix) for key, (way, *_) in directions.items()}
+    scales = {key: best_scale(way.matrix, modes[key]) for key, (way, *_) in directions.items()}
     rooms = _rooms(spec, ranges, precision)
-    fine = {p.name: _activity_bits(p.name, ways, scales, rooms, precision) for p in spec.populations}
+    fine = {p.name: _activity_bits(p.name, directions, scales, rooms, precision) for p in spec.populations}
     populations = [_population(p, ranges, fine[p.name], precision) for p in spec.populations]
     output = spec.cost.population if isinstance(spec.cost, SquaredError) else ""
     if isinstance(spec.cost, CrossEntropy):
         output = spec.cost.name
         populations.append(_readout(spec.cost, ranges, precision))
     by_name = {p.name: p for p in populations}
-    bits = _agree(by_name, ways, scales, rooms)
+    bits = _agree(by_name, directions, scales, rooms)
     connections = []
     reports = []
-    for key, directions in ways.items():
-        mantissas = to_mantissas(directions[0].matrix, scales[key], modes[key])
-        reports.append(_report(key, directions[0].matrix, mantissas, scales[key], modes[key]))
-        for way in directions:
+    for key, there in directions.items():
+        mantissas = to_mantissas(there[0].matrix, scales[key], modes[key])
+        reports.append(_report(key, there[0].matrix, mantissas, scales[key], modes[key]))
+        for way in there:
             connections.append(
                 ChipConnection(
-                    name=f"{way.source}_{way.target}{way.suffix}",
+                    name=way.name,
                     source=way.source,
                     target=way.target,
                     synapse=key,
@@ -193,7 +149,7 @@ def quantise(
         bias = np.clip(bias, formats.STATE_LOW, formats.STATE_HIGH).astype(np.int32)
         placed.append(_with_table(replace(p, drive_bits=drive_bits, bias=bias), spec))
     network = ChipNetwork(
-        tuple(placed), tuple(_named(connections)), precision.messages, output, isinstance(spec.cost, SquaredError)
+        tuple(placed), tuple(connections), precision.messages, output, isinstance(spec.cost, SquaredError)
     )
     return network, tuple(reports)
 
@@ -219,83 +175,6 @@ def to_mantissas(weights: Float[np.ndarray, "post pre"], scale: int, mode: SignM
     low, high = mode.limits
     nearest = mode.step * np.rint(np.asarray(weights) * 2.0**-scale / mode.step)
     return np.clip(nearest, low, high).astype(np.int16)
-
-
-def _ways(
-    spec: Network, theta: Mapping[str, np.ndarray], precision: Precision
-) -> tuple[dict[str, list[Way]], dict[str, np.ndarray]]:
-    """Every synapse's directions by its name, and the constant drive of each population."""
-    ways: dict[str, list[Way]] = {}
-    constants: dict[str, np.ndarray] = {}
-    clamped = {p.name for p in spec.clamped}
-    for synapse in spec.synapses:
-        if isinstance(synapse, Bias):
-            _add(constants, synapse.target, theta[f"{synapse.name}.bias"].ravel())
-        elif isinstance(synapse, History):
-            n = spec.population(synapse.target).size
-            for k, weight in enumerate(synapse.weights):
-                matrix = synapse.coupling * weight * np.eye(n)
-                ways[f"{synapse.name}[{k}]"] = [
-                    Way(synapse.target, synapse.target, matrix, delay=k + 1, suffix=f"_{k}")
-                ]
-        elif isinstance(synapse, DirectedDense):
-            ways[synapse.name] = _directed(synapse, theta[f"{synapse.name}.weight"], clamped, precision)
-        elif isinstance(synapse, (Dense, Convolution)):
-            matrix = theta[f"{synapse.name}.weight"] if isinstance(synapse, Dense) else _unrolled(synapse, spec, theta)
-            ways[synapse.name] = _both(synapse.source, synapse.target, matrix, clamped)
-            if isinstance(synapse, Convolution):
-                _add(constants, synapse.target, _drive_at_zero(synapse, spec, theta)[synapse.target])
-    if isinstance(spec.cost, CrossEntropy):
-        cost = spec.cost
-        ways[cost.name] = [Way(cost.population, cost.name, theta[f"{cost.name}.weight"])]
-        constants[cost.name] = theta[f"{cost.name}.bias"]
-    return {name: there for name, there in ways.items() if there}, constants
-
-
-def _add(constants: dict[str, np.ndarray], name: str, value: np.ndarray) -> None:
-    constants[name] = constants.get(name, 0.0) + value
-
-
-def _both(source: str, target: str, matrix: np.ndarray, clamped: set[str]) -> list[Way]:
-    """An energy is felt at both ends, as far as they are free."""
-    there = [] if target in clamped else [Way(source, target, matrix)]
-    if source in clamped or source == target:
-        return there
-    return [*there, Way(target, source, matrix, transposed=True)]
-
-
-def _directed(synapse: DirectedDense, matrix: np.ndarray, clamped: set[str], precision: Precision) -> list[Way]:
-    """Without an energy a nudged phase sends changes the other way: ``D a* + Dᵀ(a − a*)``, as AsymEP wants."""
-    if synapse.target in clamped:
-        return []
-    if synapse.source in clamped or precision.messages == "graded":
-        return [Way(synapse.source, synapse.target, matrix)]
-    return [
-        Way(synapse.source, synapse.target, matrix, phase="free"),
-        Way(synapse.target, synapse.source, matrix, transposed=True, phase="nudged", suffix="_reverse"),
-    ]
-
-
-def _drive_at_zero(synapse: Convolution, spec: Network, theta: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    nothing = {name: np.zeros((1, *spec.shapes[name])) for name in synapse.populations}
-    return {
-        name: value.ravel() for name, value in synapse.drive(nothing, _own(synapse, theta), [synapse.target]).items()
-    }
-
-
-def _unrolled(synapse: Convolution, spec: Network, theta: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The matrix of a linear synapse from its source to its target: its response to each unit by itself."""
-    shape = spec.shapes[synapse.source]
-    n = math.prod(shape)
-    delta = {synapse.source: np.eye(n).reshape(n, *shape), synapse.target: np.zeros((n, *spec.shapes[synapse.target]))}
-    at = {name: np.zeros_like(value) for name, value in delta.items()}
-    response = synapse.response(at, delta, _own(synapse, theta), [synapse.target])[synapse.target]
-    return np.ascontiguousarray(response.reshape(n, -1).T)
-
-
-def _own(synapse: Synapse, theta: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    prefix = f"{synapse.name}."
-    return {name.removeprefix(prefix): value for name, value in theta.items() if name.startswith(prefix)}
 
 
 def _rooms(spec: Network, ranges: Mapping[str, float], precision: Precision) -> dict[str, int]:
@@ -420,25 +299,3 @@ def _report(name: str, weights: np.ndarray, mantissas: np.ndarray, scale: int, m
         relative_error=float(np.linalg.norm(error)) / size if size else 0.0,
         clipped=int(np.sum((weights > high * 2.0**scale + half) | (weights < low * 2.0**scale - half))),
     )
-
-
-def _named(connections: list[ChipConnection]) -> list[ChipConnection]:
-    """Names that are each there once."""
-    taken: dict[str, int] = {}
-    named = []
-    for connection in connections:
-        count = taken[connection.name] = taken.get(connection.name, 0) + 1
-        named.append(connection if count == 1 else replace(connection, name=f"{connection.name}_{count}"))
-    return named
-
-
-__all__ = [
-    "ACTIVATIONS",
-    "SYNAPSES",
-    "Precision",
-    "SynapseReport",
-    "best_scale",
-    "quantise",
-    "refuse_what_no_chip_runs",
-    "to_mantissas",
-]

@@ -16,8 +16,9 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
+from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.run_conditions import RunSteps
-from lava.magma.core.run_configs import Loihi2SimCfg
+from lava.magma.core.run_configs import Loihi2SimCfg, RunConfig
 from lava.magma.runtime.mgmt_token_enums import MGMT_RESPONSE, enum_equal
 
 from .processes.network import Command, EquilibriumNetwork, Layout
@@ -35,75 +36,40 @@ class LavaRuntimeError(Exception):
         self.traceback = traceback
 
 
-class LavaRuntime:
-    """A started `EquilibriumNetwork` of at most `rows` presentations. After a LavaRuntimeError it is dead."""
+class GuardedRuntime:
+    """The runtime of one Process. After a LavaRuntimeError it is dead.
 
-    def __init__(self, structure: dict[str, Any], rows: int) -> None:
-        self.structure = structure
-        self.rows = rows
-        self.layout = Layout(structure)
-        self._process = EquilibriumNetwork(structure=structure, rows=rows)
+    Parameters
+    ----------
+    process
+        What runs.
+    config
+        How Lava chooses its model.
+    """
+
+    def __init__(self, process: AbstractProcess, config: RunConfig) -> None:
+        self._process = process
         self._woken = threading.Event()
         try:
             with _time_limit(_START_WITHIN_S):
-                self._process.create_runtime(run_cfg=Loihi2SimCfg(select_tag="floating_pt"))
+                self._process.create_runtime(run_cfg=config)
         except BaseException as error:
             self._raise_for(error)
         self._answers = self._process.runtime.service_to_runtime[0]
-        for port in (self._answers, self._receiver("finished_out"), self._receiver("state_out")):
-            port.observer = self._woken.set
-
-    def run(self, command: Command, parameters: np.ndarray | None = None, table: np.ndarray | None = None) -> bool:
-        """One run of Lava as `command` says; returns whether all samples have finished.
-
-        `parameters` is the flat vector and `table` the (rows, width) one that the layout describes; where
-        they are given, the command says so.
-        """
-        try:
-            self._send("command_in", np.array(command, dtype=np.float64))
-            if parameters is not None:
-                self._send("parameters_in", _padded(parameters, (max(self.layout.n_parameters, 1),)))
-            if table is not None:
-                self._send("rows_in", _padded(table, (self.rows, table.shape[1])))
-            self._process.run(RunSteps(num_steps=command.time_steps, blocking=False))
-            self._await(self._answers)
-            # Lava's own wait() would take the observer away that wakes this side.
-            if not enum_equal(self._answers.recv(), MGMT_RESPONSE.DONE):
-                raise LavaRuntimeError("the Lava model failed")
-            self._process.runtime._is_running = False
-            return bool(self._receive("finished_out")[0])
-        except BaseException as error:
-            self._raise_for(error)
-
-    def receive_state(self) -> np.ndarray:
-        """The (rows, width) table of the state, after a run whose command asked for it."""
-        try:
-            return self._receive("state_out")
-        except BaseException as error:
-            self._raise_for(error)
+        self._answers.observer = self._woken.set
 
     def stop(self) -> None:
         """End the runtime, always by force: Lava's stop() may hang, and the model holds nothing to keep."""
         self._abandon()
 
-    def _send(self, port: str, values: np.ndarray) -> None:
-        sender = getattr(self._process, port).external_pipe_csp_send_port
-        # The model takes each message before its run ends, so a pipe that stays full means a dead model.
-        deadline = time.monotonic() + _GIVE_UP_AFTER_S
-        while not sender.probe():
-            self._check_actors()
-            if time.monotonic() > deadline:
-                raise LavaRuntimeError(f"the Lava model does not take what was sent to {port}")
-            time.sleep(0.001)
-        sender.send(values)
-
-    def _receiver(self, port: str) -> Any:
-        return getattr(self._process, port).external_pipe_csp_recv_port
-
-    def _receive(self, port: str) -> np.ndarray:
-        receiver = self._receiver(port)
-        self._await(receiver)
-        return np.asarray(receiver.recv())
+    def _run(self, steps: int) -> None:
+        """So many time steps; returns when they are done."""
+        self._process.run(RunSteps(num_steps=steps, blocking=False))
+        self._await(self._answers)
+        # Lava's own wait() would take the observer away that wakes this side.
+        if not enum_equal(self._answers.recv(), MGMT_RESPONSE.DONE):
+            raise LavaRuntimeError("the Lava model failed")
+        self._process.runtime._is_running = False
 
     def _await(self, port: Any) -> None:
         while True:
@@ -168,6 +134,62 @@ class LavaRuntime:
                 actor.kill()
                 multiprocessing.Process.join(actor, 1.0)
         _remove_shared_memory(infrastructure.smm)
+
+
+class LavaRuntime(GuardedRuntime):
+    """A started `EquilibriumNetwork` of at most `rows` presentations."""
+
+    def __init__(self, structure: dict[str, Any], rows: int) -> None:
+        self.structure = structure
+        self.rows = rows
+        self.layout = Layout(structure)
+        process = EquilibriumNetwork(structure=structure, rows=rows)
+        super().__init__(process, Loihi2SimCfg(select_tag="floating_pt"))
+        for name in ("finished_out", "state_out"):
+            self._receiver(name).observer = self._woken.set
+
+    def run(self, command: Command, parameters: np.ndarray | None = None, table: np.ndarray | None = None) -> bool:
+        """One run of Lava as `command` says; returns whether all samples have finished.
+
+        `parameters` is the flat vector and `table` the (rows, width) one that the layout describes; where
+        they are given, the command says so.
+        """
+        try:
+            self._send("command_in", np.array(command, dtype=np.float64))
+            if parameters is not None:
+                self._send("parameters_in", _padded(parameters, (max(self.layout.n_parameters, 1),)))
+            if table is not None:
+                self._send("rows_in", _padded(table, (self.rows, table.shape[1])))
+            self._run(command.time_steps)
+            return bool(self._receive("finished_out")[0])
+        except BaseException as error:
+            self._raise_for(error)
+
+    def receive_state(self) -> np.ndarray:
+        """The (rows, width) table of the state, after a run whose command asked for it."""
+        try:
+            return self._receive("state_out")
+        except BaseException as error:
+            self._raise_for(error)
+
+    def _send(self, port: str, values: np.ndarray) -> None:
+        sender = getattr(self._process, port).external_pipe_csp_send_port
+        # The model takes each message before its run ends, so a pipe that stays full means a dead model.
+        deadline = time.monotonic() + _GIVE_UP_AFTER_S
+        while not sender.probe():
+            self._check_actors()
+            if time.monotonic() > deadline:
+                raise LavaRuntimeError(f"the Lava model does not take what was sent to {port}")
+            time.sleep(0.001)
+        sender.send(values)
+
+    def _receiver(self, port: str) -> Any:
+        return getattr(self._process, port).external_pipe_csp_recv_port
+
+    def _receive(self, port: str) -> np.ndarray:
+        receiver = self._receiver(port)
+        self._await(receiver)
+        return np.asarray(receiver.recv())
 
 
 def _remove_shared_memory(manager: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -124,6 +125,18 @@ class Session:
             "steps": steps[:samples, 0].astype(np.int64),
             "status": status[:samples, 0].astype(np.int64),
         }
+
+    def present(self, header: dict[str, Any], arrays: Arrays) -> Reply:
+        """Show a chip's network some presentations; the report, and the seconds that the run itself took."""
+        from .presentations import ChipRuntime
+
+        runtime = ChipRuntime(header["structure"], arrays, bool(header["hierarchical"]))
+        try:
+            started = time.perf_counter()
+            report = runtime.run()
+            return {"seconds": time.perf_counter() - started}, {"report": report}
+        finally:
+            runtime.stop()
 
     def stop(self) -> None:
         """Stop the Lava runtime, if one is running."""
@@ -270,6 +283,7 @@ def _answer(session: Session, header: dict[str, Any], arrays: Arrays) -> Reply:
         "begin": session.begin,
         "advance": session.advance,
         "snapshot": session.snapshot,
+        "present": session.present,
     }
     try:
         operation = operations.get(header.get("op", ""))
