@@ -50,17 +50,18 @@ class Schedule:
 
     def __init__(self, presentations: int, phases: list[list[int]]) -> None:
         self.presentations = presentations
-        self.nudged = [bool(nudged) for steps, nudged in phases for _ in range(steps)]
-
-    @property
-    def steps(self) -> int:
-        """Of one presentation."""
-        return len(self.nudged)
+        self._phases = phases
+        self.steps = sum(steps for steps, _ in phases)
 
     def at(self, time_step: int) -> Moment:
         """Lava counts its time steps from 1."""
         presentation, step = divmod(time_step - 1, self.steps)
-        return Moment(presentation, step, self.nudged[step], step == self.steps - 1)
+        first = 0
+        for steps, nudged in self._phases:
+            first += steps
+            if step < first:
+                return Moment(presentation, step, bool(nudged), step == self.steps - 1)
+        raise AssertionError("a step lies in one of the phases")
 
 
 class FixedUnits:
