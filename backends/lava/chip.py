@@ -126,7 +126,8 @@ class LavaChip:
         }  # fmt: skip
         reply, received = self.client.request("present", {"structure": structure, "hierarchical": hierarchical}, arrays)
         report = received["report"]
-        return LavaRun(*(report[:, :, channel] for channel in range(report.shape[2])), seconds=reply["seconds"])
+        v, sigma, a, messages, sent, wrapped, saturated, clipped = np.moveaxis(report, 2, 0)
+        return LavaRun(v, sigma, a, messages, sent, wrapped, saturated, clipped, reply["seconds"])
 
 
 def _program(p: Any) -> dict[str, Any]:

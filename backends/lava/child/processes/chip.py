@@ -32,6 +32,8 @@ CHANNELS = ("v", "sigma", "a", "message", "sent", "wrapped", "saturated", "clipp
 
 _Array = np.ndarray[Any, np.dtype[Any]]
 _Table = dict[str, Any]
+_Arrived = Any
+"""An array, or 0 where there is nothing."""
 
 
 class Moment(NamedTuple):
@@ -81,7 +83,7 @@ class FixedUnits:
         self.a = self._activity(self.v) if data is None else data.astype(np.int64)
         self.counts[3] = 0
 
-    def step(self, arrived: _Array, target: _Array, gain: _Array) -> None:
+    def step(self, arrived: _Arrived, target: _Arrived, gain: _Arrived) -> None:
         """Take in what has arrived, move, and form a message."""
         if not self._p["clamped"]:
             s = arrived + (self.sigma if self._sigma_delta else 0)
@@ -130,7 +132,7 @@ class FloatUnits:
         self.counts = np.zeros((4, *shape))
         self.a = self._rho(self.v) if data is None else data.astype(np.float64)
 
-    def step(self, arrived: _Array, target: _Array, gain: _Array) -> None:
+    def step(self, arrived: _Arrived, target: _Arrived, gain: _Arrived) -> None:
         """Take in what has arrived, move, and form a message."""
         if not self._p["clamped"]:
             self.sigma = arrived + (self.sigma if self._sigma_delta else 0.0)
@@ -158,7 +160,7 @@ class Way:
         """Nothing is on its way."""
         self._held: list[_Array] = []
 
-    def arriving(self, nudged: bool) -> _Array | int:
+    def arriving(self, nudged: bool) -> _Arrived:
         """What comes out in this step; nothing where this phase does not go this way."""
         if len(self._held) < self._c["delay"] or self._c["phase"] == ("free" if nudged else "nudged"):
             return 0
