@@ -96,6 +96,7 @@ def quantise(
     parameters: Mapping[str, Any],
     ranges: Mapping[str, float],
     precision: Precision = Precision(),
+    scales: Mapping[str, int] | None = None,
 ) -> tuple[ChipNetwork, tuple[SynapseReport, ...]]:
     """The network in integers, and what that did to its weights.
 
@@ -103,6 +104,7 @@ def quantise(
         spec: the network.
         parameters: as ``net.parameters``; float.
         ranges: population to the largest size that its potential takes, or its data where it is clamped.
+        scales: of synapses, where they are to have room for more than their weights; those weights have both signs.
 
     Raises:
         SpecError: the network has something that no chip runs, or that has no place in the chip's formats.
@@ -110,8 +112,9 @@ def quantise(
     refuse_what_no_chip_runs(spec)
     theta = {name: np.asarray(value, dtype=np.float64) for name, value in parameters.items()}
     directions, constants = ways(spec, theta, precision.messages)
-    modes = {key: sign_mode(way.matrix) for key, (way, *_) in directions.items()}
-    scales = {key: best_scale(way.matrix, modes[key]) for key, (way, *_) in directions.items()}
+    given = dict(scales or {})
+    modes = {key: SignMode.MIXED if key in given else sign_mode(way.matrix) for key, (way, *_) in directions.items()}
+    scales = {key: given.get(key, best_scale(way.matrix, modes[key])) for key, (way, *_) in directions.items()}
     rooms = _rooms(spec, ranges, precision)
     fine = {p.name: _activity_bits(p.name, directions, scales, rooms, precision) for p in spec.populations}
     populations = [_population(p, ranges, fine[p.name], precision) for p in spec.populations]

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float, Integer, Shaped
 
 from neuro_eq.backends.lava import environment
 from neuro_eq.backends.lava.client import LavaClient
 from neuro_eq.hardware.chip import ChipNetwork
+from neuro_eq.hardware.learning import Rule
 from neuro_eq.hardware.real import RealNetwork
 
 Steps = Shaped[np.ndarray, "kept presentations units"]
@@ -128,6 +129,54 @@ class LavaChip:
         report = received["report"]
         v, sigma, a, messages, sent, wrapped, saturated, clipped = np.moveaxis(report, 2, 0)
         return LavaRun(v, sigma, a, messages, sent, wrapped, saturated, clipped, reply["seconds"])
+
+    def learn(
+        self,
+        rule: Rule,
+        weights: Integer[np.ndarray, "post pre"],
+        tags: Integer[np.ndarray, "post pre"],
+        x1: Integer[np.ndarray, "events pre"],
+        y1: Integer[np.ndarray, "events post"],
+        y2: Integer[np.ndarray, "events post"],
+    ) -> tuple[Integer[np.ndarray, "post pre"], Integer[np.ndarray, "post pre"]]:
+        """Weights and tags after Lava's learning engine has evaluated a rule once an event.
+
+        What it rounds by is drawn: :func:`draws`.
+
+        Args:
+            x1: presynaptic traces, 0…127, sent as graded messages that overwrite the trace.
+            y1, y2: postsynaptic traces.
+
+        Raises:
+            BackendError: Lava failed.
+        """
+        # Half of a payload is what the trace becomes.
+        arrays = {"weights": weights, "tags": tags, "x": 2 * np.asarray(x1), "y1": y1, "y2": y2}
+        arrays = {name: np.asarray(value, dtype=np.int64) for name, value in arrays.items()}
+        _, received = self.client.request("learn", {"rule": rule.strings()}, arrays)
+        return received["weights"], received["tags"]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What Lava's learning engine rounds by, one number an event: of variables, of pre- and of postsynaptic traces."""
+
+    variables: Float[np.ndarray, " events"]
+    pre: Float[np.ndarray, " events"]
+    post: Float[np.ndarray, " events"]
+
+
+def draws(events: int) -> Draws:
+    """The draws of a connection of Lava's from its first event on.
+
+    Variables are rounded by a generator of seed 2 that draws once when it is made and once an event, traces by some
+    that draw twice an event; their seeds are the child's 1 and two more.
+    """
+    return Draws(
+        variables=np.random.default_rng(2).random(events + 1)[1:],
+        pre=np.random.default_rng(1).random(2 * events + 1)[2::2],
+        post=np.random.default_rng(3).random(2 * events + 1)[2::2],
+    )
 
 
 def _program(p: Any) -> dict[str, Any]:

@@ -119,21 +119,24 @@ class IntegerEngine:
         chip: the network.
         strict: whether an overflow is an error; otherwise it is counted.
         threads: samples that are computed at the same time; all cores by default.  Results do not depend on it.
+        plastic: weights that are 0 are kept as well, since they may change.
     """
 
-    def __init__(self, chip: ChipNetwork, *, strict: bool = False, threads: int | None = None) -> None:
+    def __init__(
+        self, chip: ChipNetwork, *, strict: bool = False, threads: int | None = None, plastic: bool = False
+    ) -> None:
         if threads is not None and (type(threads) is not int or threads < 1):
             raise BackendError(f"threads: expected a whole number of at least 1, found {threads!r}")
         self.chip = chip
         self.strict = strict
         self.workers = Workers(threads or os.cpu_count() or 1)
         self._order = (*chip.clamped, *chip.free)
-        self._at = {p.name: i for i, p in enumerate(self._order)}
+        self.at = {p.name: i for i, p in enumerate(self._order)}
         self._tables = np.concatenate([np.zeros(0, np.int64), *(p.table.astype(np.int64) for p in self._order)])
         self._populations = self._population_table()
         self._bias = np.concatenate([p.bias for p in self._order]).astype(np.int64)
-        self._synapses = _Synapses.of(chip, self._at)
-        self._accumulator = np.int32 if self._fits_in_32_bits() else np.int64
+        self.synapses = Synapses.of(chip, self.at, plastic)
+        self._accumulator = np.int32 if not plastic and self._fits_in_32_bits() else np.int64
 
     def close(self) -> None:
         """End the threads."""
@@ -217,12 +220,12 @@ class IntegerEngine:
         overflow = np.zeros((rows, count, len(OVERFLOWS)), dtype=np.int64)
 
         def work(first: int, last: int) -> None:
-            s = self._synapses
+            s = self.synapses
             kernel.run(
                 self._populations, self._tables, self._bias, s.table, s.pointers, s.indices, s.weights, s.effective,
-                self._at[self.chip.output], first, last, steps, state.clock, self.chip.messages == "sigma_delta",
+                self.at[self.chip.output], first, last, steps, state.clock, self.chip.messages == "sigma_delta",
                 nudged, after.a, after.v, after.sigma, after.reference, after.inbox, goal, gains, messages, operations,
-                silent, overflow, *kept, np.zeros(self.chip.units, dtype=self._accumulator),
+                silent, overflow, *kept, self.scratch(),
             )  # fmt: skip
 
         self.workers.run([partial(work, i, min(i + ROWS, rows)) for i in range(0, rows, ROWS)])
@@ -234,9 +237,23 @@ class IntegerEngine:
             self._refuse_overflow(overflow)
         return found
 
+    @property
+    def tables(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Populations, values of smooth activations, and biases, as kernels take them."""
+        return self._populations, self._tables, self._bias
+
+    @property
+    def blank(self) -> Int32[np.ndarray, " units"]:
+        """Activities before the first step, without data."""
+        return self.start({p.name: np.zeros((1, p.size), dtype=np.int64) for p in self.chip.clamped}).a[0]
+
+    def scratch(self) -> Int[np.ndarray, " units"]:
+        """Where a connection's messages are added up, as wide as they may become."""
+        return np.zeros(self.chip.units, dtype=self._accumulator)
+
     def _in_order(self, values: np.ndarray) -> np.ndarray:
         """Columns of populations as the chip lists them."""
-        return values[:, [self._at[p.name] for p in self.chip.populations]]
+        return values[:, [self.at[p.name] for p in self.chip.populations]]
 
     def _refuse_overflow(self, overflow: np.ndarray) -> None:
         if overflow.any():
@@ -247,7 +264,7 @@ class IntegerEngine:
     def _population_table(self) -> np.ndarray:
         columns = []
         for p in self._order:
-            before = sum(q.table.size for q in self._order[: self._at[p.name]])
+            before = sum(q.table.size for q in self._order[: self.at[p.name]])
             columns.append(
                 [self.chip.places[p.name].start, p.size, p.clamped, p.drive_bits - p.activity_bits, p.decay,
                  p.threshold, p.low, p.high, before, p.table.size, p.reach_bits, p.stretch_bits, p.unbounded]
@@ -266,7 +283,7 @@ def largest_sum(connection: ChipConnection, source: ChipPopulation) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class _Synapses:
+class Synapses:
     """All connections' weights by columns: what one unit sends is added up along one."""
 
     table: Int[np.ndarray, "connections 7"]
@@ -276,13 +293,13 @@ class _Synapses:
     effective: Int64[np.ndarray, " columns"]
 
     @classmethod
-    def of(cls, chip: ChipNetwork, at: Mapping[str, int]) -> _Synapses:
+    def of(cls, chip: ChipNetwork, at: Mapping[str, int], plastic: bool) -> Synapses:
         phases = {"both": kernel.BOTH, "free": kernel.FREE, "nudged": kernel.NUDGED}
         table, pointers, indices, weights, effective = [], [], [], [], []
         stored = columns = 0
         for c in chip.connections:
             there = c.weights.T != 0
-            whole = there.mean() >= SPARSE
+            whole = plastic or there.mean() >= SPARSE
             kept = np.ones_like(there) if whole else there
             counts = kept.sum(axis=1)
             ends = stored + np.concatenate([[0], np.cumsum(counts)])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
+from neuro_eq.backends.lava import environment
+from neuro_eq.backends.lava.chip import LavaChip
 from neuro_eq.hardware import formats
 from neuro_eq.hardware.chip import ChipConnection, ChipNetwork, ChipPopulation
 from neuro_eq.hardware.formats import SignMode
@@ -156,3 +159,15 @@ def make_chip() -> Callable[..., ChipNetwork]:
 def definition() -> type[Definition]:
     """``definition(chip, data)``: steps of one sample in Python's own integers."""
     return Definition
+
+
+@pytest.fixture(scope="module")
+def lava() -> Iterator[LavaChip]:
+    """Lava, for the tests that do not break it."""
+    status = environment.status()
+    if not status.available:
+        if "lava" in os.environ.get("NEURO_EQ_REQUIRE", ""):
+            pytest.fail(status.detail)
+        pytest.skip(status.detail)
+    with LavaChip() as chip:
+        yield chip

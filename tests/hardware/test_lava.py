@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import neuro_eq as ne
-from neuro_eq.backends.lava import environment
 from neuro_eq.backends.lava.chip import LavaChip, LavaRun
 from neuro_eq.backends.numba.integer import ChipRun, IntegerEngine
 from neuro_eq.hardware.chip import ChipNetwork
@@ -20,17 +18,6 @@ from neuro_eq.hardware.quantisation import Precision, quantise
 from neuro_eq.hardware.real import RealNetwork, real
 
 seeds = st.integers(0, 2**31)
-
-
-@pytest.fixture(scope="module")
-def lava() -> Iterator[LavaChip]:
-    status = environment.status()
-    if not status.available:
-        if "lava" in os.environ.get("NEURO_EQ_REQUIRE", ""):
-            pytest.fail(status.detail)
-        pytest.skip(status.detail)
-    with LavaChip() as chip:
-        yield chip
 
 
 def drawn(chip: ChipNetwork, seed: int, rows: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:

@@ -138,6 +138,17 @@ class Session:
         finally:
             runtime.stop()
 
+    def learn(self, header: dict[str, Any], arrays: Arrays) -> Reply:
+        """Show a connection that learns some events; its weights and tags."""
+        from .plasticity import LearningRuntime
+
+        runtime = LearningRuntime(header["rule"], arrays)
+        try:
+            weights, tags = runtime.run()
+            return {}, {"weights": weights.astype(np.int64), "tags": tags.astype(np.int64)}
+        finally:
+            runtime.stop()
+
     def stop(self) -> None:
         """Stop the Lava runtime, if one is running."""
         runtime, self._runtime = self._runtime, None
@@ -284,6 +295,7 @@ def _answer(session: Session, header: dict[str, Any], arrays: Arrays) -> Reply:
         "advance": session.advance,
         "snapshot": session.snapshot,
         "present": session.present,
+        "learn": session.learn,
     }
     try:
         operation = operations.get(header.get("op", ""))
