@@ -36,26 +36,26 @@ def rounded(x, bits):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def add_column(column, m, accumulator):  # type: ignore[no-untyped-def]
-    """Slices, whose indices cannot be negative, let it run over several at a time."""
-    for k in range(column.size):
-        accumulator[k] += column[k] * m
+def add_column(weights, begin, count, m, accumulator):  # type: ignore[no-untyped-def]
+    """Indices without a sign, of which none can mean the array's end, let it run over several at a time."""
+    first = np.uint64(begin)
+    for k in range(np.uint64(count)):
+        accumulator[k] += weights[first + k] * m
 
 
 @compiled
-def gather(connection, messages, pointers, indices, weights, effective, accumulator):  # type: ignore[no-untyped-def]
+def gather(first, whole, messages, begin, size, pointers, indices, weights, effective, accumulator):  # type: ignore[no-untyped-def]
     """Add the columns of all units that sent something; returns the synaptic operations."""
     operations = 0
-    first = connection[POINTER]
-    for j in range(messages.size):
-        m = messages[j]
+    for j in range(size):
+        m = messages[begin + j]
         if m != 0:
-            begin, end = pointers[first + j], pointers[first + j + 1]
+            start, end = pointers[first + j], pointers[first + j + 1]
             operations += effective[first + j]
-            if connection[WHOLE] == 1:
-                add_column(weights[begin:end], m, accumulator)
+            if whole == 1:
+                add_column(weights, start, end - start, m, accumulator)
             else:
-                for k in range(begin, end):
+                for k in range(start, end):
                     accumulator[indices[k]] += weights[k] * m
     return operations
 
@@ -66,28 +66,37 @@ def arrive(  # type: ignore[no-untyped-def]
 ):
     """What all connections bring in this step, in ``total``; returns the synaptic operations."""
     operations = 0
+    depth = inbox.shape[0]
     for p in range(populations.shape[0]):
         if populations[p, CLAMPED] == 0:
-            total[populations[p, BEGIN] : populations[p, BEGIN] + populations[p, SIZE]] = 0
+            first = np.uint64(populations[p, BEGIN])
+            for i in range(np.uint64(populations[p, SIZE])):
+                total[first + i] = 0
     for c in range(connections.shape[0]):
-        connection = connections[c]
-        if (connection[PHASE] == FREE and nudged) or (connection[PHASE] == NUDGED and not nudged):
+        phase = connections[c, PHASE]
+        if (phase == FREE and nudged) or (phase == NUDGED and not nudged):
             continue
-        source, target = populations[connection[SOURCE]], populations[connection[TARGET]]
-        slot = (clock - connection[DELAY]) % inbox.shape[0]
-        if sent[slot, connection[SOURCE]] == 0:
+        source, target = connections[c, SOURCE], connections[c, TARGET]
+        slot = (clock - connections[c, DELAY]) % depth
+        if sent[slot, source] == 0:
             continue
-        here = accumulator[: target[SIZE]]
-        here[:] = 0
-        messages = inbox[slot, source[BEGIN] : source[BEGIN] + source[SIZE]]
-        operations += gather(connection, messages, pointers, indices, weights, effective, here)
-        for i in range(target[SIZE]):
-            total[target[BEGIN] + i] += shifted(int(here[i]), connection[EXPONENT])
+        size = np.uint64(populations[target, SIZE])
+        for i in range(size):
+            accumulator[i] = 0
+        operations += gather(
+            connections[c, POINTER], connections[c, WHOLE], inbox[slot], populations[source, BEGIN],
+            populations[source, SIZE], pointers, indices, weights, effective, accumulator,
+        )  # fmt: skip
+        exponent = connections[c, EXPONENT]
+        up, down = max(exponent, 0), max(-exponent, 0)
+        first = np.uint64(populations[target, BEGIN])
+        for i in range(size):
+            total[first + i] += (np.int64(accumulator[i]) << up) >> down
     return operations
 
 
 @compiled
-def integrate(total, sigma, v, pull, decay, keeps, overflow):  # type: ignore[no-untyped-def]
+def integrate(total, sigma, v, pull, begin, size, decay, keeps, overflow, p):  # type: ignore[no-untyped-def]
     """A step of a population's registers; leaves u in ``total`` and returns how many potentials moved.
 
     There is no branch in the loop, and there are no more arrays than a compiler cares to tell apart, so that it runs
@@ -98,7 +107,9 @@ def integrate(total, sigma, v, pull, decay, keeps, overflow):  # type: ignore[no
     wrapped = 0
     saturated = 0
     moved = 0
-    for i in range(total.size):
+    first = np.uint64(begin)
+    for k in range(np.uint64(size)):
+        i = first + k
         s = total[i] + (sigma[i] & keeps)
         inside = ((s + HALF) & MASK) - HALF
         wrapped += inside != s
@@ -114,20 +125,22 @@ def integrate(total, sigma, v, pull, decay, keeps, overflow):  # type: ignore[no
         sign = held >> 63
         part = ((((held ^ sign) - sign) & LOW_HALF) * share) >> 12
         total[i] = (part ^ sign) - sign
-    overflow[WRAPPED] += wrapped
-    overflow[SATURATED] += saturated
+    overflow[p, WRAPPED] += wrapped
+    overflow[p, SATURATED] += saturated
     return moved
 
 
 @compiled
-def straight(u, a, shift, low, high):  # type: ignore[no-untyped-def]
+def straight(u, a, begin, size, shift, low, high):  # type: ignore[no-untyped-def]
     """``a = clip(round(u / 2^shift), low, high)``; returns how many lay above and below."""
     above = 0
     below = 0
     up = max(-shift, 0)
     down = max(shift, 0)
     half = (1 << down) >> 1
-    for i in range(u.size):
+    first = np.uint64(begin)
+    for k in range(np.uint64(size)):
+        i = first + k
         raw = ((u[i] << up) + half) >> down
         above += raw > high
         below += raw < low
@@ -136,37 +149,40 @@ def straight(u, a, shift, low, high):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def looked_up(u, a, table, reach, stretch):  # type: ignore[no-untyped-def]
+def looked_up(u, a, begin, size, tables, offset, reach, stretch):  # type: ignore[no-untyped-def]
     """``a = ρ(u)`` by a table, linear between its ends."""
     edge = 1 << reach
-    for i in range(u.size):
+    for i in range(begin, begin + size):
         at = min(max(u[i], -edge), edge - 1) + edge
-        left = at >> stretch
-        rise = table[left + 1] - table[left]
-        a[i] = table[left] + rounded(rise * (at & ((1 << stretch) - 1)), stretch)
+        left = offset + (at >> stretch)
+        rise = tables[left + 1] - tables[left]
+        a[i] = tables[left] + rounded(rise * (at & ((1 << stretch) - 1)), stretch)
 
 
 @compiled
-def update(population, tables, total, sigma, v, a, pull, sigma_delta, overflow):  # type: ignore[no-untyped-def]
-    """One step of a free population, given its own units; returns how many potentials moved."""
-    moved = integrate(total, sigma, v, pull, population[DECAY], -1 if sigma_delta else 0, overflow)
-    if population[ENDS] != 0:
-        table = tables[population[TABLE] : population[TABLE] + population[ENDS]]
-        looked_up(total, a, table, population[REACH], population[STRETCH])
+def update(populations, p, tables, total, sigma, v, a, pull, sigma_delta, overflow):  # type: ignore[no-untyped-def]
+    """One step of a free population; returns how many potentials moved."""
+    begin, size = populations[p, BEGIN], populations[p, SIZE]
+    moved = integrate(total, sigma, v, pull, begin, size, populations[p, DECAY], -1 if sigma_delta else 0, overflow, p)
+    if populations[p, ENDS] != 0:
+        looked_up(total, a, begin, size, tables, populations[p, TABLE], populations[p, REACH], populations[p, STRETCH])
         return moved
-    above, below = straight(total, a, population[SHIFT], population[LOW], population[HIGH])
-    if population[UNBOUNDED] != 0:
-        overflow[CLIPPED] += above
-        if population[LOW] < 0:
-            overflow[CLIPPED] += below
+    low = populations[p, LOW]
+    above, below = straight(total, a, begin, size, populations[p, SHIFT], low, populations[p, HIGH])
+    if populations[p, UNBOUNDED] != 0:
+        overflow[p, CLIPPED] += above
+        if low < 0:
+            overflow[p, CLIPPED] += below
     return moved
 
 
 @compiled
-def emit(a, reference, out, threshold):  # type: ignore[no-untyped-def]
+def emit(a, reference, out, begin, size, threshold):  # type: ignore[no-untyped-def]
     """What has changed by ``threshold`` or more is sent; returns how many messages there are."""
     count = 0
-    for i in range(a.size):
+    first = np.uint64(begin)
+    for k in range(np.uint64(size)):
+        i = first + k
         m = a[i] - reference[i]
         m = m if abs(m) >= threshold else 0
         reference[i] += m
@@ -176,10 +192,10 @@ def emit(a, reference, out, threshold):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def emit_all(a, out):  # type: ignore[no-untyped-def]
+def emit_all(a, out, begin, size):  # type: ignore[no-untyped-def]
     """Every activity is sent; one of 0 is no message."""
     count = 0
-    for i in range(a.size):
+    for i in range(begin, begin + size):
         out[i] = a[i]
         count += a[i] != 0
     return count
@@ -196,15 +212,41 @@ def quiet(sent):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def counts(populations, inbox):  # type: ignore[no-untyped-def]
+def all_of(overflow):  # type: ignore[no-untyped-def]
+    """Overflows of a sample so far."""
+    total = 0
+    for p in range(overflow.shape[0]):
+        total += overflow[p, WRAPPED] + overflow[p, SATURATED] + overflow[p, CLIPPED]
+    return total
+
+
+@compiled
+def count_sent(populations, inbox, sent):  # type: ignore[no-untyped-def]
     """Messages of each population that are on their way, by slot."""
-    sent = np.zeros((inbox.shape[0], populations.shape[0]), np.int64)
     for slot in range(inbox.shape[0]):
         for p in range(populations.shape[0]):
+            sent[slot, p] = 0
             begin = populations[p, BEGIN]
             for i in range(begin, begin + populations[p, SIZE]):
                 sent[slot, p] += inbox[slot, i] != 0
-    return sent
+
+
+@compiled
+def send(populations, p, first, a, reference, out, before, sigma_delta):  # type: ignore[no-untyped-def]
+    """Messages of one population, in the slot of this step; returns how many there are.
+
+    ``before`` is how many the slot still holds.  Data stay as they are, so that after the first step of a run nothing
+    changes that could be sent.
+    """
+    begin, size = populations[p, BEGIN], populations[p, SIZE]
+    if not sigma_delta:
+        return emit_all(a, out, begin, size)
+    if first or populations[p, CLAMPED] == 0:
+        return emit(a, reference, out, begin, size, populations[p, THRESHOLD])
+    if before != 0:
+        for i in range(begin, begin + size):
+            out[i] = 0
+    return 0
 
 
 @entry
@@ -222,46 +264,40 @@ def run(  # type: ignore[no-untyped-def]
     depth = inbox.shape[1]
     total = np.zeros(bias.size, np.int64)
     pull = bias.copy()
-    pulled = slice(populations[output, BEGIN], populations[output, BEGIN] + populations[output, SIZE])
+    sent = np.zeros((depth, count), np.int64)
+    pulled, width = populations[output, BEGIN], populations[output, SIZE]
+    traced = trace_v.shape[0] > 0
     for r in range(first, last):
-        sent = counts(populations, inbox[r])
-        pull[pulled] = bias[pulled]
+        # Views made once a sample: each costs as much as a few units.
+        a_r, v_r, sigma_r, reference_r, inbox_r, overflow_r = a[r], v[r], sigma[r], reference[r], inbox[r], overflow[r]
+        count_sent(populations, inbox_r, sent)
+        for i in range(width):
+            pull[pulled + i] = bias[pulled + i]
         for t in range(steps):
             now = clock + t
             slot = now % depth
-            troubled = overflow[r].sum()
+            troubled = all_of(overflow_r)
             operations[r] += arrive(
-                populations, connections, pointers, indices, weights, effective, inbox[r], sent, now, nudged, total,
+                populations, connections, pointers, indices, weights, effective, inbox_r, sent, now, nudged, total,
                 accumulator,
             )  # fmt: skip
             if gain[r] != 0:
-                pull[pulled] = bias[pulled] + gain[r] * (target[r] - a[r, pulled])
+                for i in range(width):
+                    pull[pulled + i] = bias[pulled + i] + gain[r] * (target[r, i] - a_r[pulled + i])
             moved = 0
+            out = inbox_r[slot]
             for p in range(count):
-                population = populations[p]
-                own = slice(population[BEGIN], population[BEGIN] + population[SIZE])
-                if population[CLAMPED] == 0:
-                    moved += update(
-                        population, tables, total[own], sigma[r, own], v[r, own], a[r, own], pull[own], sigma_delta,
-                        overflow[r, p],
-                    )  # fmt: skip
-                n = 0
-                if sigma_delta and population[CLAMPED] == 1 and t > 0:
-                    # Data stay as they are: after its first step nothing changes that could be sent.
-                    if sent[slot, p] != 0:
-                        inbox[r, slot, own] = 0
-                elif sigma_delta:
-                    n = emit(a[r, own], reference[r, own], inbox[r, slot, own], population[THRESHOLD])
-                else:
-                    n = emit_all(a[r, own], inbox[r, slot, own])
+                if populations[p, CLAMPED] == 0:
+                    moved += update(populations, p, tables, total, sigma_r, v_r, a_r, pull, sigma_delta, overflow_r)
+                n = send(populations, p, t == 0, a_r, reference_r, out, sent[slot, p], sigma_delta)
                 sent[slot, p] = n
                 messages[r, p] += n
-            if trace_v.shape[0] > 0:
-                trace_v[t, r] = v[r]
-                trace_sigma[t, r] = sigma[r]
-                trace_a[t, r] = a[r]
-                trace_m[t, r] = inbox[r, slot]
-            if silent[r] < 0 and moved == 0 and quiet(sent) and overflow[r].sum() == troubled:
+            if traced:
+                trace_v[t, r] = v_r
+                trace_sigma[t, r] = sigma_r
+                trace_a[t, r] = a_r
+                trace_m[t, r] = out
+            if silent[r] < 0 and moved == 0 and quiet(sent) and all_of(overflow_r) == troubled:
                 silent[r] = t + 1
-                if trace_v.shape[0] == 0:
+                if not traced:
                     break
