@@ -24,7 +24,7 @@ def install(echo: Callable[[str], None]) -> None:
 
 BACKEND = Backend(
     "lava",
-    "Lava processes, floating point (Loihi simulation)",
+    "Lava processes, floating and fixed point (Loihi simulation)",
     "neuro_eq.backends.lava.engine:LavaEngine",
     probe,
     install,
