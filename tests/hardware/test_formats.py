@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,18 +16,22 @@ states = st.integers(formats.STATE_LOW, formats.STATE_HIGH)
 decays = st.integers(0, formats.DECAY_UNITY)
 
 
+def one(function: Callable[..., np.ndarray], x: int, *arguments: int) -> int:
+    """The function of one number."""
+    return int(function(np.array([x]), *arguments)[0])
+
+
 @given(states, decays)
 def test_what_leaks_and_what_stays_is_all_but_the_last_bit(x: int, d: int) -> None:
     """``⌊|x|(1−δ)⌋ + ⌊|x|δ⌋`` is ``|x|``, or one less where neither is whole."""
-    stays, leaks = formats.decayed(np.array(x), d), formats.leaked(np.array(x), d)
     whole = abs(x) * d % formats.DECAY_UNITY == 0
-    assert abs(int(stays)) + abs(int(leaks)) == abs(x) - (not whole)
+    assert abs(one(formats.decayed, x, d)) + abs(one(formats.leaked, x, d)) == abs(x) - (not whole)
 
 
 @given(states, decays)
 def test_decay_is_odd_and_never_grows(x: int, d: int) -> None:
-    assert formats.decayed(np.array(-x), d) == -formats.decayed(np.array(x), d)
-    assert abs(formats.decayed(np.array(x), d)) <= abs(x)
+    assert one(formats.decayed, -x, d) == -one(formats.decayed, x, d)
+    assert abs(one(formats.decayed, x, d)) <= abs(x)
 
 
 def test_decay_at_its_ends_forgets_all_or_nothing() -> None:
@@ -36,7 +42,7 @@ def test_decay_at_its_ends_forgets_all_or_nothing() -> None:
 
 @given(st.integers(-(2**40), 2**40), st.integers(2, 30))
 def test_wrapping_is_the_remainder_nearest_zero(x: int, bits: int) -> None:
-    found = int(formats.wrapped(np.array(x), bits))
+    found = one(formats.wrapped, x, bits)
     assert (found - x) % 2**bits == 0
     assert -(2 ** (bits - 1)) <= found < 2 ** (bits - 1)
 
@@ -44,26 +50,25 @@ def test_wrapping_is_the_remainder_nearest_zero(x: int, bits: int) -> None:
 @given(st.integers(-(2**40), 2**40), st.integers(-(2**40), 2**40))
 def test_sums_may_wrap_on_the_way_without_harm(x: int, y: int) -> None:
     """Wrapping once at the end is wrapping after every term."""
-    stepwise = formats.wrapped(formats.wrapped(np.array(x)) + y)
-    assert stepwise == formats.wrapped(np.array(x + y))
+    assert one(formats.wrapped, one(formats.wrapped, x) + y) == one(formats.wrapped, x + y)
 
 
 @given(st.integers(-(2**40), 2**40))
 def test_saturation_is_the_nearest_potential(x: int) -> None:
     limit = formats.STATE_HIGH
-    assert int(formats.saturated(np.array(x))) == max(-limit, min(limit, x))
+    assert one(formats.saturated, x) == max(-limit, min(limit, x))
 
 
 @given(st.integers(-(2**30), 2**30), st.integers(0, 8))
 def test_a_negative_exponent_cuts_what_a_positive_one_keeps(x: int, e: int) -> None:
-    assert int(formats.shifted(np.array(x), e)) == x * 2**e
-    assert int(formats.shifted(np.array(x), -e)) == x // 2**e
-    assert int(formats.shifted(formats.shifted(np.array(x), e), -e)) == x
+    assert one(formats.shifted, x, e) == x * 2**e
+    assert one(formats.shifted, x, -e) == x // 2**e
+    assert one(formats.shifted, one(formats.shifted, x, e), -e) == x
 
 
 @given(st.integers(-(2**30), 2**30), st.integers(1, 12))
 def test_rounding_errs_by_half_at_most(x: int, k: int) -> None:
-    error = int(formats.rounded(np.array(x), k)) * 2**k - x
+    error = one(formats.rounded, x, k) * 2**k - x
     assert -(2 ** (k - 1)) < error <= 2 ** (k - 1)
 
 
