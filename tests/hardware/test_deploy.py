@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -15,7 +16,9 @@ import neuro_eq as ne
 from neuro_eq.backends.deployment.command import app
 from neuro_eq.backends.deployment.deployment import deploy
 from neuro_eq.backends.lava import environment
+from neuro_eq.backends.numba.integer import IntegerEngine
 from neuro_eq.datasets import load_data
+from neuro_eq.hardware.chip import ChipNetwork
 from neuro_eq.hardware.loihi import LOIHI1, LOIHI2
 from neuro_eq.hardware.quantisation import Precision
 from neuro_eq.run import RunConfig, execute
@@ -114,6 +117,42 @@ def test_some_samples_are_verified_in_lava(trained: Path, tmp_path: Path) -> Non
     verified = json.loads((tmp_path / "d" / "deployment.json").read_text())["verified_in_lava"]
     assert verified["samples"] == 5
     assert verified["registers"] == 4 * 5 * verified["steps"] * (64 + 48 + 10)
+
+
+@pytest.mark.parametrize("layout", ["one", "parts"])
+def test_a_single_wrong_bit_is_found(
+    trained: Path, tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place of Lava something that computes the same but for one register of one step."""
+
+    class Nearly:
+        def __init__(self, timeout: float) -> None:
+            del timeout
+
+        def __enter__(self) -> Nearly:
+            return self
+
+        def __exit__(self, *exception: object) -> None:
+            pass
+
+        def run(
+            self, network: ChipNetwork, data: dict[str, np.ndarray], phases: list[tuple[int, bool]], *,
+            hierarchical: bool = False, trace: bool = True,
+        ) -> SimpleNamespace:  # fmt: skip
+            with IntegerEngine(network, threads=1) as engine:
+                found = engine.run(engine.start(data), phases[0][0], trace=True).trace
+            assert found is not None
+            v = found.v.copy()
+            if hierarchical == (layout == "parts"):
+                v[-1, 2, 70] ^= 1
+            kept = slice(None) if trace else slice(-1, None)
+            return SimpleNamespace(
+                v=v[kept], sigma=found.sigma[kept], a=found.a[kept], messages=found.messages[kept], seconds=0.0
+            )
+
+    monkeypatch.setattr("neuro_eq.backends.lava.chip.LavaChip", Nearly)
+    with pytest.raises(ne.BackendError, match=r"differ in v: first in step \d+ of sample 2, unit 70"):
+        call(trained, "--samples", "5", "--verify", "lava", "--out", tmp_path / "d")
 
 
 def refused(trained: Path, tmp_path: Path, kind: str) -> list[str | Path]:
