@@ -8,8 +8,9 @@ import numpy as np
 
 from neuro_eq.arrays import flat
 from neuro_eq.costs import CrossEntropy
-from neuro_eq.engine import Engine, Settling, Task
+from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Equilibrium
+from neuro_eq.relaxing import Settling, Task
 from neuro_eq.solvers import Picard
 
 SAMPLES = 256
