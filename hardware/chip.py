@@ -159,6 +159,8 @@ class ChipNetwork:
                     "sigma-delta messages exponents from 0 on",
                     _of(connection),
                 )
+        if not self.clamped:
+            raise SpecError("no population is clamped, so no data can enter", "populations")
         if self.output not in names or self.population(self.output).clamped:
             raise SpecError(f'"{self.output}" is not a free population', "output")
 

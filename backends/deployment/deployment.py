@@ -15,7 +15,7 @@ from neuro_eq.backends.numba.integer import ChipRun, IntegerEngine
 from neuro_eq.compiler import compile as compile_network
 from neuro_eq.datasets import Data
 from neuro_eq.engine import Engine
-from neuro_eq.errors import BackendError
+from neuro_eq.errors import BackendError, DataError
 from neuro_eq.hardware.chip import ChipNetwork
 from neuro_eq.hardware.energy import Activity, Estimate, estimate
 from neuro_eq.hardware.loihi import Chip
@@ -226,6 +226,10 @@ def deploy(
     x, labels = (values[:samples] for values in (data.x_test, data.y_test))
     with _float_engine(spec, parameters) as net:
         check_fit(net, data)
+        if data.classes is None:
+            raise DataError(
+                f'data: "{data.name}" has values to fit, but a chip\'s answer is the largest of its outputs'
+            )
         ranges = calibrate(net, data.x_train[:SAMPLES], precision.alpha)
         network, synapses = quantise(spec, parameters, ranges, precision)
         placement = place(network, chip)

@@ -160,6 +160,8 @@ def refused(trained: Path, tmp_path: Path, kind: str) -> list[str | Path]:
     np.savez(broken, **{"input_hidden1.weight": np.zeros((3, 3))})
     ne.save(ne.models.layered_hopfield([64, 48, 10]), tmp_path / "net.toml")
     (tmp_path / "empty.npz").write_bytes(b"")
+    x, y = np.zeros((3, 64), np.float32), np.zeros((3, 10), np.float32)
+    np.savez(tmp_path / "values.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     cases: dict[str, list[str | Path]] = {
         "target": [trained, "--target", "loihi3"],
         "verify": [trained, "--verify", "nengo"],
@@ -168,6 +170,7 @@ def refused(trained: Path, tmp_path: Path, kind: str) -> list[str | Path]:
         "unreadable": [trained, "--weights", tmp_path / "empty.npz"],
         "no weights": [tmp_path / "net.toml"],
         "data": [trained, "--data", "xor"],
+        "values": [trained, "--data", f"npz:{tmp_path / 'values.npz'}"],
         "alpha": [trained, "--alpha", "2"],
         "folder": [tmp_path / "nowhere"],
     }
@@ -184,6 +187,7 @@ def refused(trained: Path, tmp_path: Path, kind: str) -> list[str | Path]:
         ("unreadable", "cannot read the weights"),
         ("no weights", "--weights"),
         ("data", "64 units"),
+        ("values", "values to fit"),
         ("alpha", "alpha: expected"),
         ("folder", "nowhere"),
     ],
