@@ -119,10 +119,15 @@ def _source(source: Path, weights: Path | None, data: str | None) -> tuple[Any, 
         spec, name = load(source), data or "digits"
         if weights is None:
             raise SpecError("a network without its weights knows nothing; name them", "--weights")
-    return spec, _parameters(weights, spec.parameter_shapes), load_data(name)
+    return spec, parameters_in(weights, spec.parameter_shapes), load_data(name)
 
 
-def _parameters(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+def parameters_in(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+    """A network's parameters from an ``.npz`` file.
+
+    Raises:
+        FileError: it cannot be read, or lacks one.
+    """
     import zipfile
 
     import numpy as np
