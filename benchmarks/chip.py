@@ -85,8 +85,8 @@ def speed(rounds: int, threads: int) -> None:
 def learning(seeds: int) -> None:
     """Bias, noise, correlation and asymmetry of every schedule, and what digits it learns."""
     data = load_data("digits")
-    x, test = (np.pad(part, ((0, 0), (0, 1)), constant_values=1.0) for part in (data.x_train, data.x_test))
-    spec = ne.models.layered_hopfield([65, 96, 10], "hard_sigmoid", gain=0.5, bias=False)
+    x, test = data.x_train, data.x_test
+    spec = ne.models.layered_hopfield([64, 96, 10], "hard_sigmoid", gain=0.5, bias=False)
     ranges = {"input": 1.0, "hidden1": 16.0, "output": 16.0}
     scales = {"input_hidden1": -8, "hidden1_output": -8}
 

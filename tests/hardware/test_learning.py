@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import neuro_eq as ne
+from neuro_eq.backends.deployment.learn_command import app
+from neuro_eq.backends.deployment.learning import learn
 from neuro_eq.backends.lava.chip import LavaChip, draws
 from neuro_eq.backends.numba.chip_measures import measure
 from neuro_eq.backends.numba.chip_training import ChipTrainer
-from neuro_eq.backends.numba.integer import IntegerEngine
 from neuro_eq.datasets import load_data
 from neuro_eq.hardware.chip import ChipNetwork
 from neuro_eq.hardware.learning import POST_FADES, PRE_FADES, Product, Rule, apply, faded
@@ -213,22 +218,24 @@ def test_both_ways_stay_together_where_they_are_tied_or_share_their_draws() -> N
 @pytest.mark.parametrize("seed", [0, 1])
 def test_digits_are_learned_in_the_chips_integers(seed: int) -> None:
     """The best schedule: eight epochs of ``tags``, then four in which they are added as a quarter."""
-    data = load_data("digits")
-    x, test = (
-        np.concatenate([part, np.ones((len(part), 1), np.float32)], axis=1) for part in (data.x_train, data.x_test)
-    )
-    spec = ne.models.layered_hopfield([65, 96, 10], "hard_sigmoid", gain=0.5, bias=False)
-    ranges = {"input": 1.0, "hidden1": 16.0, "output": 16.0}
-    scales = {"input_hidden1": -8, "hidden1_output": -8}
-    chip, _ = quantise(spec, spec.initial_parameters(seed), ranges, Precision(activity_bits=8), scales)
-    trainer = ChipTrainer(chip, SCHEDULES["tags"], beta=0.5, seed=seed)
-    overflow = sum(trainer.epoch(x, data.y_train).overflow for _ in range(8))
-    trainer.use(SCHEDULES["tags"].finer(2))
-    overflow += sum(trainer.epoch(x, data.y_train).overflow for _ in range(4))
-    assert overflow == 0
-    with IntegerEngine(trainer.network(), strict=True, threads=1) as engine:
-        answers = engine.run(engine.start({"input": test}), 100).answers()
-    assert np.mean(answers == data.y_test) >= 0.95
+    found = learn(load_data("digits"), seed=seed)
+    assert sum(epoch.overflow for epoch in found.epochs) == 0
+    assert found.epochs[-1].test_accuracy >= 0.95
+
+
+@pytest.mark.parametrize("name", ["tags", "differences"])
+def test_the_command_leaves_what_was_learned(tmp_path: Path, name: str) -> None:
+    arguments = ["--schedule", name, "--hidden", "24", "--epochs", "3", "--train-samples", "300"]
+    result = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "learning.json").read_text())
+    assert [epoch["epoch"] for epoch in report["epochs"]] == [1, 2, 3]
+    assert report["epochs"][-1]["test_accuracy"] > 0.7
+    with h5py.File(tmp_path / "learning.h5") as file:
+        forward, back = (file[f"weights/{key}"][:] for key in ("hidden1_output", "output_hidden1"))
+    apart = np.linalg.norm(forward.astype(float) - back.T) / np.linalg.norm(forward.astype(float))
+    assert report["epochs"][-1]["asymmetry"] == pytest.approx(apart)
+    assert (tmp_path / "learning.png").stat().st_size > 10_000
 
 
 def test_what_cannot_learn_on_a_chip_is_refused() -> None:
@@ -242,5 +249,7 @@ def test_what_cannot_learn_on_a_chip_is_refused() -> None:
         ChipTrainer(network(), SCHEDULES["contrast"]).use(SCHEDULES["paired"])
     with pytest.raises(ne.SpecError, match="smallest products"):
         SCHEDULES["whole"].finer(1)
+    with pytest.raises(ne.SpecError, match='did you mean "tags"'):
+        learn(load_data("digits"), schedule="tag")
     with pytest.raises(ne.SpecError, match="mantissa"):
         Product(-8, 0, ("x1",))
