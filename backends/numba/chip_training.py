@@ -111,12 +111,12 @@ class ChipTrainer:
         """
         (clamped,) = self.chip.clamped
         order = self.rng.permutation(len(x))
-        data = self.chip.encode(clamped.name, np.asarray(x))[order].astype(np.int64)
+        data = self.chip.encode(clamped.name, np.asarray(x))[order]
         output = self.chip.population(self.chip.output)
         wanted = np.eye(output.size)[np.asarray(labels)[order]]
         targets = self.chip.encode(output.name, wanted).astype(np.int64)
         overflow = np.zeros((1, len(self.chip.populations), 3), dtype=np.int64)
-        settled = np.zeros((len(x), self.chip.units), dtype=np.int64)
+        settled = np.zeros((len(x), output.size), dtype=np.int32)
         e = self.engine
         s = e.synapses
         kernel.train(
@@ -125,7 +125,7 @@ class ChipTrainer:
             self.copies, self.tags, self.draws(len(x)), self.counted, overflow, settled, e.scratch(),
         )  # fmt: skip
         self.counted += len(x)
-        answers = np.argmax(settled[:, self.chip.places[output.name]], axis=1)
+        answers = np.argmax(settled, axis=1)
         return Epoch(float(np.mean(answers == np.asarray(labels)[order])), int(overflow.sum()), self.asymmetry())
 
     def teach(

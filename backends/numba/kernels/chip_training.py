@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neuro_eq.backends.numba.compilation import compiled, entry
-from neuro_eq.backends.numba.kernels.fixed_point import run
+from neuro_eq.backends.numba.kernels.fixed_point import BEGIN, run
 from neuro_eq.backends.numba.kernels.plasticity import evaluate
 
 # Columns of the table of ways: the two populations' units, the first weight, and by how much activities exceed traces.
@@ -142,7 +142,7 @@ def train(  # type: ignore[no-untyped-def]
     populations, tables, bias, connections, pointers, indices, weights, effective, output, steps, nudged_steps, gain,
     blank, data, targets, ways, ties, products, schedule, copies, tags, draws, counted, overflow, settled, accumulator,
 ):  # fmt: skip
-    """Samples one after the other; each is answered, before it is learned from, in ``settled (samples, units)``."""
+    """Samples one after the other; each is answered, before it is learned from, in ``settled (samples, outputs)``."""
     units = blank.size
     depth = 1
     for c in range(connections.shape[0]):
@@ -165,6 +165,7 @@ def train(  # type: ignore[no-untyped-def]
     plus, minus = np.zeros(units, np.int64), np.zeros(units, np.int64)
     last = draws.shape[1] - 1
     silent = np.zeros(1, np.int64)
+    first = populations[output, BEGIN]
     for s in range(data.shape[0]):
         a[0] = blank
         a[0, : data.shape[1]] = data[s]
@@ -181,7 +182,8 @@ def train(  # type: ignore[no-untyped-def]
                 nothing, nothing, accumulator,
             )  # fmt: skip
             if phase == 0:
-                settled[s] = a[0]
+                for i in range(settled.shape[1]):
+                    settled[s, i] = a[0, first + i]
                 kept = (a.copy(), v.copy(), sigma.copy(), reference.copy(), inbox.copy())
             elif phase == 1:
                 plus[:] = a[0]
