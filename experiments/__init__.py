@@ -1,1 +1,1 @@
-"""Experiments: a declared question, its configuration, a run, a figure, and a verdict computed from the results."""
+"""Experiments: a declared question, its configurations, a run, a figure, and a verdict computed from the results."""

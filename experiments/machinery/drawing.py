@@ -1,0 +1,77 @@
+"""What the figures of experiments share, in the style of all figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neuro_eq.figures.style import CYCLE, INK, MUTED, SMALL, dress
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def blank(width: float, height: float) -> Figure:
+    """An empty page, in inches, that belongs to no window."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def line(
+    axes: Axes, x: Sequence[float] | np.ndarray, runs: np.ndarray, label: str, color: str, style: str = "-"
+) -> None:
+    """The mean of some runs over x, with a band of one standard deviation where there are several.
+
+    Args:
+        runs: ``(runs, x)``.
+    """
+    mean = np.nanmean(runs, axis=0) if np.isfinite(runs).any() else np.full(len(x), np.nan)
+    axes.plot(x, mean, style, color=color, lw=1.8, marker="o", ms=3.5, label=label)
+    if len(runs) > 1:
+        sd = np.nanstd(runs, axis=0, ddof=1)
+        axes.fill_between(x, mean - sd, mean + sd, color=color, alpha=0.15, lw=0)
+
+
+def key(axes: Axes) -> None:
+    """A plain legend."""
+    axes.legend(frameon=False, fontsize=SMALL, labelcolor=INK)
+
+
+def grouped_bars(
+    axes: Axes,
+    groups: Sequence[str],
+    bars: Mapping[str, Sequence[np.ndarray]],
+    title: str,
+    detail: str,
+    what: str,
+    logarithmic: bool = False,
+) -> None:
+    """Bars side by side, each with its values as dots.
+
+    Args:
+        groups: words along the axis.
+        bars: for each colour, the values of every group.
+    """
+    dress(axes, title, detail, "", what)
+    width = 0.8 / max(len(bars), 1)
+    for i, (word, series) in enumerate(bars.items()):
+        places = np.arange(len(groups)) + (i - (len(bars) - 1) / 2.0) * width
+        heights = [float(np.nanmean(v)) if np.isfinite(v).any() else np.nan for v in series]
+        axes.bar(places, heights, width=0.9 * width, color=CYCLE[i % len(CYCLE)], alpha=0.75, label=word, lw=0)
+        for place, values in zip(places, series, strict=True):
+            axes.plot(np.full(len(values), place), values, ".", color=INK, ms=3, alpha=0.6)
+    if logarithmic:
+        axes.set_yscale("log")
+    axes.set_xticks(np.arange(len(groups)), groups, rotation=25, ha="right", fontsize=SMALL)
+    if len(bars) > 1:
+        key(axes)
+
+
+def nothing(axes: Axes, text: str) -> None:
+    """A panel that has nothing to show says why."""
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=MUTED, fontsize=SMALL)
+    axes.set_axis_off()

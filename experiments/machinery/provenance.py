@@ -1,0 +1,158 @@
+"""Where a number comes from: the code, the packages and the machine that computed it.
+
+The code version is a hash of the program that a run can reach: the library, the engine, the machinery that trains, and
+of the experiment's own module what its ``run`` refers to.  Comments, docstrings and formatting are not part of it, nor
+is what draws, prints or judges, so an edited figure does not throw away a week of results.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import inspect
+import os
+import platform
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+from pydantic import Field
+
+import neuro_eq
+from neuro_eq.frozen import Frozen
+
+NOT_COMPUTED_WITH = frozenset({"cli", "figures", "checking", "trajectory"})
+"""Folders of the library that show, judge or record."""
+
+SHARED = ("tasks", "training")
+"""Folders of experiments that runs compute with."""
+
+PACKAGES = ("neuro_eq", "numpy", "scipy", "h5py", "scikit-learn")
+OF_ENGINES = {"numba": ("numba",), "torch": ("torch",), "lava": ("lava-nc",)}
+
+
+class Provenance(Frozen):
+    """What computed a run.
+
+    Args:
+        code: the code version.
+        spec: SHA-256 of the network's TOML; empty where a run looks at several.
+        packages: their versions.
+        backend, dtype, device: of the engine.
+        machine: processor and number of cores.
+        seconds: wall time of the run.
+        date: of its end, in UTC.
+    """
+
+    code: str
+    spec: str = ""
+    packages: dict[str, str] = Field(default_factory=dict)
+    backend: str = ""
+    dtype: str = ""
+    device: str = ""
+    machine: str = ""
+    seconds: float = 0.0
+    date: str = ""
+
+
+def versions(backend: str) -> dict[str, str]:
+    """Versions of Python and of the packages that a run on this engine computes with."""
+    found = {"python": platform.python_version()}
+    for name in (*PACKAGES, *OF_ENGINES.get(backend, ())):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> str:
+    """The processor, as far as the system says, and how many cores there are."""
+    return f"{platform.machine()}, {os.cpu_count()} cores"
+
+
+def code_version(run: Callable[..., object], backend: str) -> str:
+    """The version of all that ``run`` computes with on this engine, as 16 hexadecimal digits."""
+    own = hashlib.sha256()
+    own.update(library_version(backend).encode())
+    module = inspect.getmodule(run)
+    if module is not None:
+        tree = _program(Path(inspect.getfile(module)))
+        for part in _reachable(tree, run.__name__):
+            own.update(ast.unparse(part).encode())
+    return own.hexdigest()[:16]
+
+
+@lru_cache
+def library_version(backend: str) -> str:
+    """The version of the library, of one engine and of what experiments share."""
+    root = Path(neuro_eq.__file__).parent
+    folders = [(root, NOT_COMPUTED_WITH | {"backends", "hardware", "experiments"})]
+    folders.append((_folder(f"neuro_eq.backends.{backend}"), frozenset()))
+    folders += [(_folder(f"neuro_eq.experiments.{name}"), frozenset()) for name in SHARED]
+    digest = hashlib.sha256()
+    digest.update(ast.unparse(_program(Path(__file__).with_name("experiment.py"))).encode())
+    for folder, left_out in folders:
+        for path in sorted(folder.rglob("*.py")):
+            inside = path.relative_to(folder)
+            if inside.parts[0] not in left_out:
+                digest.update(inside.as_posix().encode())
+                digest.update(ast.unparse(_program(path)).encode())
+    return digest.hexdigest()
+
+
+def _folder(package: str) -> Path:
+    try:
+        module = importlib.import_module(package)
+    except ImportError:
+        # An engine of another package: its own version stands for it.
+        return Path(os.devnull)
+    return Path(str(module.__file__)).parent
+
+
+def _program(path: Path) -> ast.Module:
+    """A module without its docstrings; comments are not in the tree to begin with."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            kept = [part for part in body if not _is_text(part)]
+            node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
+    return tree
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _reachable(tree: ast.Module, name: str) -> list[ast.stmt]:
+    """The statements of a module that a function refers to, through others if need be; imports always count."""
+    definitions: dict[str, ast.stmt] = {}
+    always: list[ast.stmt] = []
+    for part in tree.body:
+        names = _defined(part)
+        always += [] if names else [part]
+        definitions.update(dict.fromkeys(names, part))
+    reached, waiting = set[str](), {name}
+    while waiting:
+        current = waiting.pop()
+        reached.add(current)
+        waiting |= {word for word in _words(definitions.get(current)) if word in definitions} - reached
+    kept = {id(definitions[word]) for word in reached if word in definitions}
+    return [part for part in tree.body if id(part) in kept or part in always]
+
+
+def _defined(part: ast.stmt) -> list[str]:
+    if isinstance(part, ast.FunctionDef | ast.ClassDef):
+        return [part.name]
+    if isinstance(part, ast.Assign):
+        return [target.id for target in part.targets if isinstance(target, ast.Name)]
+    if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
+        return [part.target.id]
+    return []
+
+
+def _words(part: ast.stmt | None) -> Iterable[str]:
+    return [] if part is None else [node.id for node in ast.walk(part) if isinstance(node, ast.Name)]

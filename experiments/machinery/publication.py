@@ -1,0 +1,138 @@
+"""What is kept with the source: the numbers of an experiment as one small JSON, and its figure.
+
+The docs are generated from these files.  A verdict is computed anew from the numbers whenever it is shown, so no page
+says what the numbers do not.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError
+
+from neuro_eq.atomic import replacing, write_text
+from neuro_eq.errors import FileError, SpecError
+from neuro_eq.experiments.machinery.experiment import Experiment
+from neuro_eq.experiments.machinery.provenance import Provenance
+from neuro_eq.experiments.machinery.results import Results, Run
+from neuro_eq.experiments.machinery.store import table
+from neuro_eq.frozen import Frozen
+
+DOTS = 110
+"""Of a figure, per inch."""
+
+
+class Row(Frozen):
+    """One configuration, and for every number the values of all seeds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True, ser_json_inf_nan="strings")
+
+    configuration: dict[str, Any]
+    seeds: list[int]
+    numbers: dict[str, list[float]]
+
+
+class Summary(Frozen):
+    """The committed file of one experiment at one scale."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True, ser_json_inf_nan="strings")
+
+    experiment: str
+    scale: str
+    rows: list[Row]
+    made: list[Provenance]
+    """Every different provenance; seconds are of all its runs, the date is that of the last."""
+
+
+def summary(results: Results) -> Summary:
+    """The numbers of a table, without its arrays."""
+    rows, made = [], dict[str, Provenance]()
+    for cell in results:
+        names = list(dict.fromkeys(name for run in cell.runs for name in run.numbers))
+        numbers = {name: [float(f"{value:.6g}") for value in cell.values(name)] for name in names}
+        entries = cell.configuration.model_dump(mode="json")
+        rows.append(Row(configuration=entries, seeds=[run.seed for run in cell.runs], numbers=numbers))
+        for run in cell.runs:
+            one = run.provenance
+            kind = json.dumps(one.model_dump(exclude={"spec", "seconds", "date"}), sort_keys=True)
+            before = made.get(kind)
+            made[kind] = Provenance(
+                **{
+                    **one.model_dump(),
+                    "spec": "",
+                    "seconds": round(one.seconds + (0.0 if before is None else before.seconds), 1),
+                    "date": one.date if before is None else max(one.date, before.date),
+                }
+            )
+    return Summary(experiment=results.experiment.name, scale=results.scale, rows=rows, made=list(made.values()))
+
+
+def published(results: Results, folder: Path) -> list[Path]:
+    """Write the summary and the figure of a table; a larger scale that is there already is not replaced by a smaller.
+
+    Raises:
+        FileError: a file cannot be written.
+    """
+    name, order = results.experiment.name, ("quick", "medium", "full")
+    path, picture = folder / f"{name}.json", folder / f"{name}.png"
+    if path.exists():
+        there = _read(path).scale
+        if results.scale in order and there in order and order.index(there) > order.index(results.scale):
+            raise FileError(f"{path}: holds the {there} results, which {results.scale} ones do not replace")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(path, _lines(summary(results)))
+    with replacing(picture) as file:
+        file.write(drawn(results))
+    return [path, picture]
+
+
+def drawn(results: Results) -> bytes:
+    """The figure of a table as PNG."""
+    import matplotlib as mpl
+
+    buffer = io.BytesIO()
+    with mpl.rc_context({"figure.dpi": DOTS}):
+        figure = results.experiment.figure(results)
+        figure.savefig(buffer, format="png", dpi=DOTS, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def load(experiment: Experiment, folder: Path) -> tuple[Results, Summary] | None:
+    """The published results of an experiment; None where nothing ran.
+
+    Raises:
+        FileError: the file is damaged.
+    """
+    path = folder / f"{experiment.name}.json"
+    if not path.exists():
+        return None
+    kept = _read(path)
+    rows = []
+    for row in kept.rows:
+        for i, seed in enumerate(row.seeds):
+            numbers = {name: values[i] for name, values in row.numbers.items()}
+            rows.append((row.configuration, Run(seed, numbers, kept.made[0])))
+    return table(experiment, kept.scale, rows), kept
+
+
+def _read(path: Path) -> Summary:
+    try:
+        return Summary.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError, SpecError) as error:
+        raise FileError(f"{path}: is not the summary of an experiment ({type(error).__name__})") from None
+
+
+def _lines(kept: Summary) -> str:
+    """One line a row: a change of one row is then a change of one line."""
+    whole = json.loads(kept.model_dump_json())
+    rows, made = whole.pop("rows"), whole.pop("made")
+    head = json.dumps(whole)[:-1]
+    parts = [f'"{name}": [\n{_list(items)}\n]' for name, items in (("made", made), ("rows", rows))]
+    return f"{head}, {', '.join(parts)}}}\n"
+
+
+def _list(items: list[Any]) -> str:
+    return ",\n".join(json.dumps(item) for item in items)

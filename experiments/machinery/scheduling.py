@@ -1,0 +1,138 @@
+"""Many runs: in this process, on a local Dask cluster, or on one that is there already.
+
+What a worker finishes comes back and is written here, at once.  So a worker that is lost takes with it the one run it
+was in, which another worker then does again; a run that raises is reported, and the others go on; and a program that is
+interrupted leaves everything that was finished, which the same command does not do again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from neuro_eq.errors import BackendError
+from neuro_eq.experiments.machinery.execution import Finished, Job, execute
+from neuro_eq.experiments.machinery.store import Store
+
+LOSSES = 3
+"""Workers that one run may take down with it before it counts as failed."""
+
+WITHOUT_DASK = 'this needs Dask: pip install "neuro_eq[experiments]", or run in this process with --workers 0'
+
+
+class Progress(Protocol):
+    """Something that is told how the runs go."""
+
+    def begin(self, total: int, known: int) -> None:
+        """So many runs, of which so many are there from before."""
+
+    def finished(self, job: Job, seconds: float) -> None:
+        """A run is done and written."""
+
+    def failed(self, job: Job, why: str) -> None:
+        """A run raised, or took down too many workers."""
+
+
+@dataclass
+class Tally:
+    """What became of the runs."""
+
+    done: list[Job] = field(default_factory=list)
+    known: list[Job] = field(default_factory=list)
+    failed: list[tuple[Job, str]] = field(default_factory=list)
+
+
+def run_all(
+    jobs: Sequence[Job],
+    store: Store,
+    progress: Progress,
+    *,
+    workers: int = 0,
+    scheduler: str | None = None,
+) -> Tally:
+    """Do the runs that are not there yet.
+
+    Args:
+        jobs: what is wanted.
+        store: where results lie.
+        progress: is told of every run.
+        workers: processes of a local cluster; 0 runs one after the other in this process.
+        scheduler: address of a Dask scheduler to use instead.
+
+    Raises:
+        BackendError: Dask is not installed, or no scheduler answers.
+        FileError: a result cannot be written.
+    """
+    tally = Tally(known=[job for job in jobs if job.key in store])
+    waiting = [job for job in jobs if job.key not in store]
+    progress.begin(len(jobs), len(tally.known))
+    if not waiting:
+        return tally
+    here = scheduler is None and workers == 0
+    for job, found in _in_this_process(waiting) if here else _on_a_cluster(waiting, workers, scheduler):
+        if isinstance(found, BaseException):
+            why = f"{type(found).__name__}: {found}"
+            tally.failed.append((job, why))
+            progress.failed(job, why)
+            continue
+        store.write(found.record, found.arrays)
+        tally.done.append(job)
+        progress.finished(job, found.record.provenance.seconds)
+    return tally
+
+
+Ended = Iterator[tuple[Job, "Finished | BaseException"]]
+
+
+def _in_this_process(jobs: Sequence[Job]) -> Ended:
+    for job in jobs:
+        try:
+            found: Finished | BaseException = execute(job)
+        except Exception as error:
+            found = error
+        yield job, found
+
+
+def _on_a_cluster(jobs: Sequence[Job], workers: int, scheduler: str | None) -> Ended:
+    try:
+        from distributed import as_completed
+    except ImportError:
+        raise BackendError(WITHOUT_DASK) from None
+    with _client(min(workers, len(jobs)), scheduler) as client:
+        futures = {client.submit(execute, job, key=f"{job.experiment}-{job.key}", pure=False): job for job in jobs}
+        for future in as_completed(list(futures), loop=client.loop, raise_errors=False):
+            error = future.exception()
+            yield futures.pop(future), future.result() if error is None else error
+            future.release()
+
+
+@contextmanager
+def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
+    import dask
+    from distributed import Client, LocalCluster
+
+    quiet = {"distributed.scheduler.allowed-failures": LOSSES, "distributed.admin.tick.limit": "1h"}
+    with dask.config.set(quiet):
+        if scheduler is not None:
+            try:
+                client = Client(scheduler, timeout="10s", set_as_default=False)
+            except (OSError, ValueError) as error:
+                raise BackendError(f"no Dask scheduler answers at {scheduler} ({error or 'timed out'})") from None
+            with client:
+                yield client
+            return
+        with (
+            LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=":0",
+                worker_dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+            ) as cluster,
+            Client(cluster, set_as_default=False) as client,
+        ):
+            yield client

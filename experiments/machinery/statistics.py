@@ -1,0 +1,47 @@
+"""The little statistics that verdicts need."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """A rank correlation and its 95 % interval."""
+
+    rho: float
+    low: float
+    high: float
+
+
+def spearman(
+    left: Float64[np.ndarray, " samples"], right: Float64[np.ndarray, " samples"], draws: int = 1000, seed: int = 0
+) -> Correlation:
+    """Spearman's ρ with a percentile bootstrap over samples; not a number where one side does not vary."""
+    rng = np.random.default_rng([seed, 105])
+    rho = _rho(left, right)
+    if math.isnan(rho):
+        return Correlation(rho, math.nan, math.nan)
+    rows = rng.integers(0, len(left), size=(draws, len(left)))
+    drawn = np.array([_rho(left[row], right[row]) for row in rows])
+    drawn = drawn[np.isfinite(drawn)]
+    low, high = np.quantile(drawn, [0.025, 0.975]) if drawn.size else (math.nan, math.nan)
+    return Correlation(rho, float(low), float(high))
+
+
+def _rho(left: np.ndarray, right: np.ndarray) -> float:
+    a, b = ranks(left), ranks(right)
+    a, b = a - a.mean(), b - b.mean()
+    size = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / size if size > 0 else math.nan
+
+
+def ranks(values: Float64[np.ndarray, " samples"]) -> Float64[np.ndarray, " samples"]:
+    """Ranks from 1; equal values share the mean of theirs."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2.0)[inverse]

@@ -1,0 +1,110 @@
+"""How an experiment trains a network: one set of options for local learning and for its twins."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from neuro_eq.budget import NormBudget
+from neuro_eq.frozen import Frozen
+from neuro_eq.methods import (
+    BPTT,
+    JFB,
+    AsymEP,
+    DyadicEP,
+    EqProp,
+    GradientMethod,
+    ImplicitDifferentiation,
+    Phantom,
+    VectorField,
+)
+from neuro_eq.optimizers import Adam
+from neuro_eq.schedules import Constant, Cosine, Schedule
+from neuro_eq.solvers import Picard, Relaxation
+from neuro_eq.spec import Network
+from neuro_eq.synapses import SymmetricSynapse
+
+Rule = Literal[
+    "local", "one-sided", "asymep", "vector field", "one-sided vector field", "dyadic", "bptt", "implicit", "jfb",
+    "phantom",
+]  # fmt: skip
+"""What a network is trained by.  ``"local"`` is centered EqProp where there is an energy and AsymEP where not."""
+
+TWINS: tuple[Rule, ...] = ("bptt", "implicit")
+"""The twins: the same network, start values, order of the samples and optimiser, another gradient."""
+
+
+class Lessons(Frozen):
+    """Everything about training but the network, the data and the seed.
+
+    Args:
+        rule: the gradient; a twin differs in nothing else.
+        beta: the nudge, of rules that nudge.
+        last_beta: the nudge of the last epoch, reached in a line; the same as the first when not given.
+        epochs, batch_size: passes, and samples in a step.
+        lr, weight_decay: of Adam.
+        schedule: of the learning rate.
+        alpha, max_steps: how the phases settle; to the tolerance that follows from the nudge.
+        budget: a norm budget, or None.
+    """
+
+    rule: Rule = "local"
+    beta: float = 0.1
+    last_beta: float | None = None
+    epochs: int = Field(default=10, ge=0)
+    batch_size: int = Field(default=32, ge=1)
+    lr: float = Field(default=1e-3, gt=0.0)
+    weight_decay: float = Field(default=0.0, ge=0.0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    alpha: float = Field(default=0.5, gt=0.0, le=1.0)
+    max_steps: int = Field(default=200, ge=1)
+    budget: float | None = Field(default=None, gt=0.0, lt=1.0)
+
+    def nudge(self, epoch: int) -> float:
+        """β of an epoch, counted from 1."""
+        if self.last_beta is None or self.epochs < 2:
+            return self.beta
+        return self.beta + (self.last_beta - self.beta) * (epoch - 1) / (self.epochs - 1)
+
+    def method(self, spec: Network, epoch: int = 1) -> GradientMethod:
+        """The gradient of an epoch."""
+        beta = self.nudge(epoch)
+        methods: dict[str, GradientMethod] = {
+            "local": EqProp(beta) if has_energy(spec) else AsymEP(beta),
+            "one-sided": EqProp(beta, "one-sided"),
+            "asymep": AsymEP(beta),
+            "vector field": VectorField(beta),
+            "one-sided vector field": VectorField(beta, "one-sided"),
+            "dyadic": DyadicEP(),
+            "bptt": BPTT(self.max_steps),
+            "implicit": ImplicitDifferentiation(),
+            "jfb": JFB(),
+            "phantom": Phantom(),
+        }
+        return methods[self.rule]
+
+    @property
+    def settling(self) -> Relaxation:
+        """How every phase settles."""
+        return Relaxation(solver=Picard(self.alpha), max_steps=self.max_steps)
+
+    @property
+    def optimizer(self) -> Adam:
+        """What follows the gradient."""
+        return Adam(self.lr, weight_decay=self.weight_decay)
+
+    @property
+    def rate(self) -> Schedule:
+        """Of the learning rate."""
+        return Cosine() if self.schedule == "cosine" else Constant()
+
+    @property
+    def norms(self) -> NormBudget | None:
+        """The budget that is kept after every step."""
+        return None if self.budget is None else NormBudget(self.budget)
+
+
+def has_energy(spec: Network) -> bool:
+    """Whether every synapse is in the energy."""
+    return all(isinstance(synapse, SymmetricSynapse) for synapse in spec.synapses)

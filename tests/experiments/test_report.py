@@ -1,0 +1,109 @@
+"""A page that needs nothing else, and a summary that says the same."""
+
+from __future__ import annotations
+
+import base64
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from typer.testing import CliRunner
+
+from neuro_eq.errors import FileError
+from neuro_eq.experiments.commands import app
+from neuro_eq.experiments.machinery.catalogue import find
+from neuro_eq.experiments.machinery.experiment import Column
+from neuro_eq.experiments.machinery.provenance import Provenance
+from neuro_eq.experiments.machinery.publication import load, published
+from neuro_eq.experiments.machinery.results import Cell, Run, spread
+from neuro_eq.experiments.machinery.statistics import ranks, spearman
+from neuro_eq.experiments.machinery.store import found_in
+
+NAME = "squares:EXPERIMENT"
+
+
+@pytest.fixture
+def folder(square: Path, tmp_path: Path) -> Path:
+    done = CliRunner().invoke(app, ["run", NAME, "--workers", "0", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert square.exists()
+    return tmp_path / "out"
+
+
+def test_the_page_holds_everything_and_fetches_nothing(folder: Path) -> None:
+    pytest.importorskip("jinja2", reason="jinja2 is not installed (extra: experiments)")
+    done = CliRunner().invoke(app, ["report", str(folder)])
+    assert done.exit_code == 0, done.output
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r'(?:src|href)="(?!data:)', page), "nothing outside is referred to"
+    picture = re.search(r'src="data:image/png;base64,([^"]+)"', page)
+    assert picture is not None
+    assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
+    for words in ("What is x²?", "x² &amp; no more", "squares are &lt;positive&gt;", "holds", "said so", "x = 1", "n"):
+        assert words in page
+    # 1² + 0 and 1² + 1: the mean and the sample's standard deviation of two seeds.
+    assert "1.5 ± 0.7" in page
+    assert "not there" not in page, "a column without a number is left out"
+    assert "holds: squares are <positive>" in done.output
+
+
+def test_a_summary_keeps_the_numbers_and_the_verdict(folder: Path, tmp_path: Path) -> None:
+    (results,) = found_in(folder)
+    paths = published(results, tmp_path / "kept")
+    assert [path.suffix for path in paths] == [".json", ".png"]
+    assert paths[0].read_text().count("\n") == 6, "two lines of rows, one of where they come from, three around"
+    loaded = load(results.experiment, tmp_path / "kept")
+    assert loaded is not None
+    kept, summary = loaded
+    assert kept.values("square").tolist() == results.values("square").tolist()
+    assert results.experiment.verdict(kept) == results.experiment.verdict(results)
+    assert summary.scale == "quick"
+    assert len(summary.made) == 1
+    assert load(find("contraction"), tmp_path / "kept") is None
+
+
+def test_a_small_scale_does_not_replace_a_larger(folder: Path, tmp_path: Path) -> None:
+    (results,) = found_in(folder)
+    (path, _) = published(results, tmp_path)
+    path.write_text(path.read_text().replace('"quick"', '"medium"'))
+    with pytest.raises(FileError, match="holds the medium results"):
+        published(results, tmp_path)
+
+
+def test_nothing_that_ran_is_an_error_of_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="there are no results"):
+        found_in(tmp_path)
+
+
+def test_means_leave_no_seed_out() -> None:
+    """A run without the number makes the mean no number: nobody is dropped in silence."""
+    runs = [Run(seed, {"a": float(seed)} if seed else {}, Provenance(code="")) for seed in range(3)]
+    cell = Cell(find("contraction").configurations("quick")[0], tuple(runs))
+    assert np.isnan(cell.mean("a"))
+    whole = Cell(cell.configuration, tuple(runs[1:]))
+    assert whole.said("a", ".2f") == "1.50 ± 0.71 (n = 2)"
+    assert whole.shown(Column("a", "A", ".0f", 100.0)) == "150 ± 71"
+    assert spread(np.array([-0.5]), ".1f") == "−0.5"
+
+
+def test_rank_correlation_is_scipy_s() -> None:
+    rng = np.random.default_rng(0)
+    left = np.round(rng.normal(size=200), 1)
+    right = left + rng.normal(size=200)
+    found = spearman(left, right)
+    assert found.rho == pytest.approx(stats.spearmanr(left, right).statistic)
+    assert found.low < found.rho < found.high
+    np.testing.assert_allclose(ranks(left), stats.rankdata(left))
+    assert np.isnan(spearman(left, np.ones(200)).rho)
+
+
+def test_the_interval_covers() -> None:
+    """Of independent samples a 95 % interval holds nought in about 95 % of draws; 80 of 100 would be far off."""
+    covered = 0
+    for seed in range(100):
+        rng = np.random.default_rng([seed, 1])
+        found = spearman(rng.normal(size=60), rng.normal(size=60), draws=200, seed=seed)
+        covered += found.low <= 0.0 <= found.high
+    assert covered >= 88

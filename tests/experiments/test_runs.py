@@ -1,0 +1,218 @@
+"""Nothing is run twice, a run that goes wrong is the only one that is lost, and what is written is whole."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from neuro_eq.errors import FileError, SpecError
+from neuro_eq.experiments.commands import app
+from neuro_eq.experiments.machinery.catalogue import EXPERIMENTS, find
+from neuro_eq.experiments.machinery.execution import execute, plan
+from neuro_eq.experiments.machinery.experiment import SCALES
+from neuro_eq.experiments.machinery.provenance import code_version
+from neuro_eq.experiments.machinery.scheduling import Tally, run_all
+from neuro_eq.experiments.machinery.store import Store, found_in, key
+
+NAME = "squares:EXPERIMENT"
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def begin(self, total: int, known: int) -> None: ...
+    def finished(self, job: object, seconds: float) -> None: ...
+    def failed(self, job: object, why: str) -> None: ...
+
+
+def all_of(folder: Path, **how: object) -> Tally:
+    return run_all(plan(NAME, "quick"), Store(folder), Silent(), **how)  # type: ignore[arg-type]
+
+
+def test_a_finished_run_is_never_run_twice(square: Path, tmp_path: Path) -> None:
+    assert len(all_of(tmp_path / "out").done) == 4
+    again = all_of(tmp_path / "out")
+    assert (len(again.done), len(again.known)) == (0, 4)
+    assert sorted(square.read_text().splitlines()) == ["1 0", "1 1", "2 0", "2 1"]
+
+
+def test_a_larger_scale_adds_only_what_is_new(square: Path, tmp_path: Path) -> None:
+    """Keys hold no scale, so that in one folder the rows of a smaller scale are there already."""
+    store = Store(tmp_path / "out")
+    run_all(plan(NAME, "quick"), store, Silent())
+    assert len(run_all(plan(NAME, "medium"), store, Silent()).done) == 2
+
+
+@pytest.mark.usefixtures("square")
+def test_what_is_read_is_what_was_found(tmp_path: Path) -> None:
+    job = plan(NAME, "quick")[1]
+    finished = execute(job)
+    store = Store(tmp_path / "out")
+    store.write(finished.record, finished.arrays)
+    (record,) = store.records()
+    assert record.numbers["square"] == 4.0
+    assert math.isnan(record.numbers["nothing"])
+    np.testing.assert_array_equal(store.arrays(job.key)["curve/powers"], [1, 2, 4, 8])
+    made = record.provenance
+    assert made.code == job.code
+    assert {"numpy", "python", "neuro_eq"} <= set(made.packages)
+    assert made.backend == "reference"
+    assert made.seconds >= 0
+    assert made.date
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.usefixtures("square")
+def test_every_part_of_a_key_counts() -> None:
+    row, other = find(NAME).configurations("quick")
+    known = key("square", row, 0, "code")
+    assert known == key("square", type(row)(**dict(row)), 0, "code")
+    others = [key("cube", row, 0, "code"), key("square", other, 0, "code"), key("square", row, 1, "code")]
+    others.append(key("square", row, 0, "other"))
+    assert len({known, *others}) == 5
+
+
+def test_a_run_that_raises_takes_nothing_with_it(square: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TROUBLES", "raises")
+    tally = all_of(tmp_path / "out")
+    assert [job.entries["x"] for job in tally.done] == [2.0, 2.0]
+    assert [why for _, why in tally.failed] == ["ValueError: no square today"] * 2
+    monkeypatch.delenv("TROUBLES")
+    assert square.exists()
+
+
+def test_an_interruption_loses_only_the_run_it_meets(
+    square: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TROUBLES", ",interrupted")
+    with pytest.raises(KeyboardInterrupt):
+        all_of(tmp_path / "out")
+    assert len(Store(tmp_path / "out").records()) == 1
+    # The same command goes on; the row that was interrupted is another one without its trouble.
+    monkeypatch.setenv("TROUBLES", "")
+    tally = all_of(tmp_path / "out")
+    assert (len(tally.known), len(tally.done)) == (1, 3)
+    assert square.read_text().splitlines().count("1 0") == 1
+
+
+@pytest.mark.slow
+def test_a_lost_worker_loses_only_the_run_it_was_in(
+    square: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes, one of which is killed in the middle: its run is done again, the others are not."""
+    pytest.importorskip("distributed", reason="distributed is not installed (extra: experiments)")
+    monkeypatch.setenv("TROUBLES", "killed once")
+    tally = all_of(tmp_path / "out", workers=1)
+    assert len(tally.done) == 4
+    assert not tally.failed
+    calls = square.read_text().splitlines()
+    assert calls.count("1 0") == 2
+    assert calls.count("2 0") == 1
+    assert len(Store(tmp_path / "out").records()) == 4
+
+
+def test_other_code_on_a_worker_is_refused(square: Path) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(RuntimeError, match="other code"):
+        execute(replace(plan(NAME, "quick")[0], code="0123456789abcdef"))
+    assert not square.exists()
+
+
+def test_the_code_version_is_of_what_a_run_reaches(square: Path, tmp_path: Path) -> None:
+    """A comment, a docstring, the figure and the verdict are not part of it; what ``run`` refers to is."""
+    import importlib
+    import sys
+
+    source = (square.parent / "modules" / "squares.py").read_text()
+    changes = {
+        "as it is": (source, True),
+        "a comment": (source + "\n# more\n", True),
+        "a docstring": (source.replace("A number to square.", "A number."), True),
+        "the figure": (source.replace("blank(4.0, 3.0)", "blank(8.0, 3.0)"), True),
+        "the verdict": (source.replace("all of them", "each of them"), True),
+        "what is computed": (source.replace("config.x**2 + seed", "config.x**2 - seed"), False),
+    }
+    found = {}
+    for i, (what, (text, _)) in enumerate(changes.items()):
+        (square.parent / "modules" / f"changed{i}.py").write_text(text)
+        module = importlib.import_module(f"changed{i}")
+        found[what] = code_version(module.run, "reference")
+        del sys.modules[f"changed{i}"]
+    same = {what: version == found["as it is"] for what, version in found.items()}
+    assert same == {what: expected for what, (_, expected) in changes.items()}
+    assert tmp_path.exists()
+
+
+def test_a_damaged_result_is_named(square: Path, tmp_path: Path) -> None:
+    all_of(tmp_path / "out")
+    path = next((tmp_path / "out").glob("*.json"))
+    path.write_text('{"format": 1}')
+    with pytest.raises(FileError, match=path.name):
+        found_in(tmp_path / "out")
+    assert square.exists()
+
+
+def test_of_two_code_versions_the_newest_counts(square: Path, tmp_path: Path) -> None:
+    all_of(tmp_path / "out")
+    for path in (tmp_path / "out").glob("*.json"):
+        old = json.loads(path.read_text())
+        old["key"], old["numbers"]["square"], old["provenance"]["date"] = "0" + old["key"], 99.0, "2001-01-01"
+        path.with_name("0" + path.name).write_text(json.dumps(old))
+    (results,) = found_in(tmp_path / "out")
+    assert sorted(results.values("square")) == [1.0, 2.0, 4.0, 5.0]
+    assert square.exists()
+
+
+def test_names_that_are_not_there_are_refused() -> None:
+    with pytest.raises(SpecError, match='did you mean "contraction"'):
+        find("contracton")
+    with pytest.raises(SpecError, match="cannot load"):
+        find("no_such_module:X")
+    with pytest.raises(SpecError, match="not an Experiment"):
+        find("neuro_eq.spec:Network")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_is_declared_in_full(name: str) -> None:
+    experiment = find(name)
+    assert experiment.name == name
+    assert experiment.question.endswith("?")
+    for scale in SCALES:
+        rows = experiment.configurations(scale)
+        labels = [row.label for row in rows]
+        assert len(set(labels)) == len(labels) > 0, "labels tell rows apart"
+        assert all(isinstance(row, experiment.configuration) for row in rows)
+        for row in rows:
+            assert type(row)(**row.model_dump(mode="json")) == row, "a row survives being written"
+    assert experiment.seeds["medium"] >= 5 or name == "training_mnist"
+
+
+@pytest.mark.usefixtures("square")
+def test_the_command_says_what_became_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = CliRunner()
+    monkeypatch.setenv("TROUBLES", "raises")
+    arguments = ["run", NAME, "--workers", "0", "--seeds", "1", "--out", str(tmp_path / "out")]
+    done = runner.invoke(app, arguments)
+    assert done.exit_code == 1
+    assert "1 runs done, 0 were there, 1 failed" in done.output
+    assert "no square today" in done.output
+    monkeypatch.setenv("TROUBLES", "")
+    done = runner.invoke(app, arguments)
+    assert done.exit_code == 0
+    assert "1 of 2 runs are there already" in done.output
+    assert (tmp_path / "out" / "square" / "quick").is_dir()
+
+
+@pytest.mark.usefixtures("square")
+def test_a_scheduler_brings_its_workers() -> None:
+    done = CliRunner().invoke(app, ["run", NAME, "--workers", "2", "--scheduler", "tcp://127.0.0.1:1"])
+    assert isinstance(done.exception, SpecError)
+    done = CliRunner().invoke(app, ["run", NAME, "--scale", "mediun"])
+    assert isinstance(done.exception, SpecError)
+    assert "medium" in str(done.exception)

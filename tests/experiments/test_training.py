@@ -1,0 +1,124 @@
+"""The loop takes the steps of ``ne.train``; twins differ in their gradient alone; diagnostics are true."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+import neuro_eq as ne
+from neuro_eq.experiments.tasks import attractor, memorisation, xor
+from neuro_eq.experiments.training.diagnostics import Diagnostics
+from neuro_eq.experiments.training.lessons import TWINS, Lessons
+from neuro_eq.experiments.training.loop import learn
+
+SPEC = ne.models.looped_mlp(16, 8, 4)
+DATA = memorisation(seed=3)
+
+
+def trained(how: Lessons, backend: str = "reference", spec: ne.Network = SPEC) -> tuple[dict[str, np.ndarray], object]:
+    net = ne.compile(spec, backend, seed=5)
+    learned = learn(net, DATA, how, seed=5)
+    return {name: np.asarray(net.to_numpy(value)) for name, value in net.parameters.items()}, learned
+
+
+@pytest.mark.parametrize("budget", [None, 0.5])
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_with_one_nudge_it_is_the_library_s_own_training(budget: float | None, schedule: str) -> None:
+    """Bit for bit: parameters and every figure of every epoch but the seconds."""
+    how = Lessons(epochs=3, lr=0.02, weight_decay=0.1, budget=budget, schedule=schedule)
+    found, learned = trained(how)
+    net = ne.compile(SPEC, "reference", seed=5)
+    history = ne.train(
+        net, DATA, method=ne.EqProp(how.beta), optimizer=how.optimizer, epochs=3, batch_size=how.batch_size, seed=5,
+        schedule=how.rate, budget=how.norms, free=how.settling, nudged=how.settling,
+    )  # fmt: skip
+    for name, value in net.parameters.items():
+        np.testing.assert_array_equal(found[name], value)
+    for ours, theirs in zip(learned.epochs, history.epochs, strict=True):  # type: ignore[attr-defined]
+        left, right = dataclasses.asdict(ours), dataclasses.asdict(theirs)
+        left["seconds"] = right["seconds"] = 0.0
+        np.testing.assert_equal(left, right)
+
+
+def test_a_nudge_that_changes_goes_in_a_line() -> None:
+    how = Lessons(beta=0.3, last_beta=0.2, epochs=5)
+    assert [how.nudge(epoch) for epoch in range(1, 6)] == pytest.approx([0.3, 0.275, 0.25, 0.225, 0.2])
+    assert how.method(SPEC, 5) == ne.EqProp(pytest.approx(0.2).expected)  # type: ignore[attr-defined]
+    assert Lessons(beta=0.3, epochs=5).nudge(4) == 0.3
+
+
+def test_rules_fit_the_network() -> None:
+    directed = ne.models.looped_mlp(4, 3, 2, symmetric=False)
+    assert isinstance(Lessons().method(SPEC), ne.EqProp)
+    assert isinstance(Lessons().method(directed), ne.AsymEP)
+    assert Lessons(rule="one-sided vector field", beta=0.2).method(SPEC) == ne.VectorField(0.2, "one-sided")
+
+
+@pytest.mark.parametrize("rule", TWINS)
+def test_twins_are_one_option_and_start_alike(rule: str) -> None:
+    """With a small nudge all take nearly the same first steps: start, order and optimiser agree."""
+    pytest.importorskip("torch", reason="torch is not installed (extra: torch)")
+    common = {"epochs": 1, "lr": 1e-3, "beta": 1e-3, "max_steps": 300}
+    ours, _ = trained(Lessons(**common), "torch")
+    theirs, _ = trained(Lessons(rule=rule, **common), "torch")
+    start = ne.compile(SPEC, "reference", seed=5).parameters
+    for name, value in ours.items():
+        # Adam's first step is lr·sign, so a step that differs would be off by its whole size.
+        assert np.max(np.abs(value - theirs[name])) < 0.02 * np.max(np.abs(value - np.asarray(start[name]))), name
+
+
+def test_a_run_that_diverges_ends_and_says_so() -> None:
+    spec = ne.models.layered_hopfield([16, 8, 8, 4], "relu", cost="cross_entropy", gain=30.0)
+    _, learned = trained(Lessons(epochs=2, alpha=1.0), spec=spec)
+    assert "diverged" in learned.ended  # type: ignore[attr-defined]
+    assert len(learned.epochs) == 1  # type: ignore[attr-defined]
+
+
+def test_diagnostics_are_what_they_are_called() -> None:
+    """Each against its definition, computed once more by hand at the end of training."""
+    how = Lessons(epochs=2, beta=0.05, lr=0.01)
+    net = ne.compile(SPEC, "reference", seed=5)
+    x, y = DATA.x_test[:8], DATA.y_test[:8]
+    probe = Diagnostics(x, y, how)
+    learn(net, DATA, how, seed=5, watch=probe)
+    curves = {name.removeprefix("diagnostics/"): values for name, values in probe.curves().items()}
+    assert curves["epoch"].tolist() == [0, 1, 2]
+    rest = net.relax(x, tol=1e-12, max_steps=2000)
+    exact, _ = ne.ImplicitDifferentiation().gradient(net, x, y)
+    found, evidence = ne.EqProp(0.05).gradient(net, x, y, free=how.settling)
+    left, right = (np.concatenate([np.ravel(g[name]) for name in exact]) for g in (found, exact))
+    assert curves["cosine"][-1] == pytest.approx(left @ right / np.linalg.norm(left) / np.linalg.norm(right))
+    assert curves["energy"][-1] == pytest.approx(np.mean(net.energy(rest).total), rel=1e-3)
+    assert curves["L"][-1] == pytest.approx(np.max(ne.lipschitz(net, x, state=rest).response), rel=1e-2)
+    assert curves["norm of hidden_hidden.weight"][-1] == pytest.approx(
+        np.linalg.norm(net.parameters["hidden_hidden.weight"])
+    )
+    ratio = evidence.residual / evidence.nudge_size
+    assert curves["residual over nudge, median"][-1] == pytest.approx(np.median(ratio))
+    assert curves["free: converged"][-1] == 1.0
+    assert curves["steps, free"][-1] == pytest.approx(evidence.free.steps.mean())
+
+
+def test_where_there_is_no_energy_there_is_none_recorded() -> None:
+    how = Lessons(epochs=0)
+    net = ne.compile(ne.models.looped_mlp(16, 8, 4, symmetric=False), "reference")
+    probe = Diagnostics(DATA.x_test[:4], DATA.y_test[:4], how)
+    learn(net, DATA, how, seed=0, watch=probe)
+    assert math.isnan(probe.last("energy"))
+    assert probe.last("cosine") > 0.999
+
+
+def test_small_tasks_are_what_they_say() -> None:
+    assert (np.prod(xor().x_train, axis=1) < 0).astype(int).tolist() == xor().y_train.tolist()
+    heart = memorisation(samples=24, classes=4, seed=1)
+    assert np.bincount(heart.y_train).tolist() == [6, 6, 6, 6]
+    assert len(np.unique(heart.x_train, axis=0)) == 24
+    assert not np.array_equal(heart.x_train, memorisation(samples=24, classes=4, seed=2).x_train)
+    recall = attractor(patterns=4, features=20, flipped=0.1, cues=3, seed=1)
+    for label in range(4):
+        own = recall.x_train[recall.y_train == label]
+        # Cues of one pattern differ in at most the places that two of them have wrong.
+        assert max(np.sum(a != b) for a in own for b in own) <= 4
