@@ -23,6 +23,7 @@ from neuro_eq.experiments.machinery.experiment import (
     Scale,
     Verdict,
     judged,
+    judged_each,
 )
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.machinery.statistics import spearman
@@ -83,7 +84,7 @@ def configurations(scale: Scale) -> list[Contraction]:
     both = (None, 0.9)
     if scale == "quick":
         models = ("layered_hopfield", "looped_mlp", "looped_mlp, directed", "modern_hopfield_mlp")
-        return [Contraction(model=m, task="xor", hidden=8, budget=b, epochs=60, lr=0.03) for m in models for b in both]
+        return [Contraction(model=m, task="xor", hidden=8, budget=b, epochs=40, lr=0.03) for m in models for b in both]
     sizes = (32,) if scale == "medium" else (16, 32, 64, 128)
     length = {"xor": 300, "memorisation": 150, "attractor": 40}
     rows = [
@@ -139,7 +140,7 @@ def look(net: Engine, data: Data, config: Contraction, seed: int) -> dict[str, f
     x, y = data.x_test, data.y_test
     counted = net.relax(x, solver=solver, tol=TOL, max_steps=STEPS)
     few = x[:16]
-    rest = net.relax(few, solver=solver, tol=TIGHT, max_steps=10 * STEPS)
+    rest = net.relax(few, solver=solver, tol=TIGHT, max_steps=5 * STEPS)
     constants = lipschitz(net, few, state=rest, solver=solver, rtol=1e-4)
     found = {
         "L": float(np.max(constants.response)),
@@ -169,7 +170,7 @@ def from_many_starts(net: Engine, x: np.ndarray, starts: int, seed: int) -> tupl
     rng = np.random.default_rng([seed, 104])
     rows = np.repeat(x, starts, axis=0)
     start = {p.name: net.asarray(rng.normal(size=(len(rows), *p.shape))) for p in net.spec.free}
-    end = net.relax(rows, start=start, solver=Picard(ALPHA), tol=TIGHT, max_steps=10 * STEPS)
+    end = net.relax(rows, start=start, solver=Picard(ALPHA), tol=TIGHT, max_steps=5 * STEPS)
     states = np.concatenate(
         [np.asarray(net.to_numpy(end.states[p.name]), float).reshape(len(rows), -1) for p in net.spec.free], axis=1
     ).reshape(len(x), starts, -1)
@@ -238,8 +239,8 @@ def _solved(kept: Results) -> Claim:
         best = max(cells, key=lambda cell: cell.mean("accuracy"))
         if not (best.mean("accuracy") >= SOLVED[task] and best.mean("converged, after") >= 0.99):
             failing.append(f"{model} on {task}: {best.said('accuracy', '.1f', 100)} %")
-    found = f"{len(pairs) - len(failing)} of {len(pairs)} pairs of model and task" + _listed(failing)
-    return judged(says, not failing, found, "toroidal MLP often fails to converge")
+    found = "pairs of model and task" + _listed(failing)
+    return judged_each(says, len(pairs) - len(failing), len(pairs), found, "toroidal MLP often fails to converge")
 
 
 def _grows(free: Results) -> Claim:
@@ -256,7 +257,7 @@ def _grows(free: Results) -> Claim:
         "at fixed points units are saturated; at random states L is "
         f"{number(float(np.mean(free.values('L elsewhere, after'))), '.2f')} on average"
     )
-    return judged(says, bool(above), f"{len(above)} of {len(cells)} models, the largest: {found}", prior, why)
+    return judged_each(says, len(above), len(cells), f"of the models, the largest of each: {found}", prior, why)
 
 
 def _held(kept: Results) -> Claim:
@@ -275,8 +276,7 @@ def _xor(kept: Results) -> Claim:
     if not cells:
         return judged(says, None, "not run")
     well = [c for c in cells if c.mean("accuracy") == 1.0 and np.all(c.values("bound, after") < 1.0)]
-    found = f"{len(well)} of {len(cells)} configurations reach 100 % with ‖N‖ below 1 in every run"
-    return judged(says, len(well) == len(cells), found)
+    return judged_each(says, len(well), len(cells), "configurations reach 100 % with ‖N‖ below 1 in every run")
 
 
 def _unique(kept: Results, free: Results) -> Claim:

@@ -76,6 +76,7 @@ class Standing(str, Enum):
     """What became of a claim."""
 
     HOLDS = "holds"
+    PARTLY = "holds in part"
     FAILS = "does not hold"
     OPEN = "not decided"
 
@@ -103,6 +104,13 @@ def judged(says: str, holds: bool | None, found: str, prior: str = "", why: str 
     """A claim with its standing; None where the results do not decide it."""
     standing = Standing.OPEN if holds is None else Standing.HOLDS if holds else Standing.FAILS
     return Claim(says, prior, found, standing, why)
+
+
+def judged_each(says: str, those: int, of: int, found: str, prior: str = "", why: str = "") -> Claim:
+    """A claim about each of several, of which it holds for ``those``: for all, for some, for none."""
+    holds = None if of == 0 else True if those == of else False if those == 0 else None
+    standing = Standing.PARTLY if 0 < those < of else judged(says, holds, found).standing
+    return Claim(says, prior, f"{those} of {of}: {found}" if of else "not run", standing, why)
 
 
 @dataclass(frozen=True)

@@ -74,8 +74,11 @@ def published(results: Results, folder: Path) -> list[Path]:
     """Write the summary and the figure of a table; a larger scale that is there already is not replaced by a smaller.
 
     Raises:
+        SpecError: a quick scale, which is no evidence.
         FileError: a file cannot be written.
     """
+    if results.scale == "quick":
+        raise SpecError("quick results show that an experiment works and are no evidence; publish a larger scale")
     name, order = results.experiment.name, ("quick", "medium", "full")
     path, picture = folder / f"{name}.json", folder / f"{name}.png"
     if path.exists():

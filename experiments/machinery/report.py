@@ -34,7 +34,7 @@ th { font-weight: 600; background: var(--tint); }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th.n { text-align: right; } caption { text-align: left; padding: .2rem 0 .5rem; }
 .holds { color: var(--good); font-weight: 600; } .fails { color: var(--bad); font-weight: 600; }
-.open { color: var(--muted); font-weight: 600; }
+.open { color: var(--muted); font-weight: 600; } .partly { color: #8a6100; font-weight: 600; }
 img { max-width: 100%; height: auto; } details { margin-top: 1rem; } summary { cursor: pointer; }
 @media print { details { display: none; } }
 </style>
@@ -43,7 +43,7 @@ img { max-width: 100%; height: auto; } details { margin-top: 1rem; } summary { c
 {% for part in parts %}
 <section>
 <h1>{{ part.name }}</h1>
-<p class="muted">Question {{ part.number }} · scale {{ part.scale }} · {{ part.seeds }} seeds ·
+<p class="muted">Question {{ part.number }} · scale {{ part.scale }} · {{ part.seeds }} ·
 {{ part.cells }} configurations</p>
 <p class="question">{{ part.question }}</p>
 <dl>
@@ -52,6 +52,8 @@ img { max-width: 100%; height: auto; } details { margin-top: 1rem; } summary { c
 </dl>
 
 <h2>Verdict</h2>
+{% if part.scale == "quick" %}<p class="muted">A quick run shows that the experiment works. Its networks are tiny and its
+runs short: what it says of the claims is no evidence.</p>{% endif %}
 <div class="scroll"><table>
 <tr><th>claim</th><th></th><th>prior</th><th>found</th></tr>
 {% for claim in part.claims %}
@@ -101,7 +103,7 @@ img { max-width: 100%; height: auto; } details { margin-top: 1rem; } summary { c
 </html>
 """
 
-MARKS = {"holds": "holds", "does not hold": "fails", "not decided": "open"}
+MARKS = {"holds": "holds", "holds in part": "partly", "does not hold": "fails", "not decided": "open"}
 STATES = {True: "met", False: "not met", None: "not looked at"}
 
 
@@ -141,7 +143,8 @@ def _part(results: Results) -> dict[str, Any]:
             }
         )
     return {
-        "name": experiment.name, "number": experiment.number, "scale": results.scale, "seeds": results.seeds,
+        "name": experiment.name, "number": experiment.number, "scale": results.scale,
+        "seeds": "1 seed" if results.seeds == "1" else f"{results.seeds} seeds",
         "cells": len(results), "question": experiment.question, "prior": experiment.prior, "bar": experiment.bar,
         "claims": [{**vars(c), "standing": c.standing.value, "mark": MARKS[c.standing.value]} for c in verdict.claims],
         "criteria": [{"name": c.name, "state": STATES[c.met], "found": c.found} for c in verdict.criteria],

@@ -41,7 +41,7 @@ class Diagnostics:
         row = {"epoch": float(epoch)}
         method = self.how.method(net.spec, max(epoch, 1))
         try:
-            gradient, evidence = method.gradient(net, self.x, self.y, free=self.how.settling, nudged=self.how.settling)
+            gradient, evidence = method.gradient(net, self.x, self.y, free=self.how.free, nudged=self.how.nudged)
         except NeuroEqError:
             # Implicit differentiation of a state that is not finite, say: there is nothing to look at.
             self.rows.append(row)
@@ -91,8 +91,8 @@ class Diagnostics:
 
     def _constants(self, net: Engine) -> dict[str, float]:
         few = _few(self.x, self.constants)
-        state = net.relax(few, solver=self.how.settling.solver, tol=1e-6, max_steps=self.how.max_steps)
-        found = lipschitz(net, few, state=state, solver=self.how.settling.solver, rtol=PRECISE, max_iterations=PRODUCTS)
+        state = net.relax(few, solver=self.how.free.solver, tol=1e-6, max_steps=self.how.max_steps)
+        found = lipschitz(net, few, state=state, solver=self.how.free.solver, rtol=PRECISE, max_iterations=PRODUCTS)
         return {
             "L": _largest(found.response),
             "L of a step": _largest(found.step),

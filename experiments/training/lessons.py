@@ -35,6 +35,10 @@ TWINS: tuple[Rule, ...] = ("bptt", "implicit")
 """The twins: the same network, start values, order of the samples and optimiser, another gradient."""
 
 
+EXACT: tuple[Rule, ...] = ("implicit", "dyadic", "jfb", "phantom")
+"""Rules of the fixed point, which they want settled whatever the others do."""
+
+
 class Lessons(Frozen):
     """Everything about training but the network, the data and the seed.
 
@@ -46,6 +50,7 @@ class Lessons(Frozen):
         lr, weight_decay: of Adam.
         schedule: of the learning rate.
         alpha, max_steps: how the phases settle; to the tolerance that follows from the nudge.
+        fixed: steps of the free and of the nudged phases where their number is fixed instead.
         budget: a norm budget, or None.
     """
 
@@ -59,6 +64,7 @@ class Lessons(Frozen):
     schedule: Literal["constant", "cosine"] = "constant"
     alpha: float = Field(default=0.5, gt=0.0, le=1.0)
     max_steps: int = Field(default=200, ge=1)
+    fixed: tuple[int, int] | None = None
     budget: float | None = Field(default=None, gt=0.0, lt=1.0)
 
     def nudge(self, epoch: int) -> float:
@@ -77,7 +83,7 @@ class Lessons(Frozen):
             "vector field": VectorField(beta),
             "one-sided vector field": VectorField(beta, "one-sided"),
             "dyadic": DyadicEP(),
-            "bptt": BPTT(self.max_steps),
+            "bptt": BPTT(self.max_steps if self.fixed is None else self.fixed[0]),
             "implicit": ImplicitDifferentiation(),
             "jfb": JFB(),
             "phantom": Phantom(),
@@ -85,9 +91,18 @@ class Lessons(Frozen):
         return methods[self.rule]
 
     @property
-    def settling(self) -> Relaxation:
-        """How every phase settles."""
+    def free(self) -> Relaxation:
+        """How the free phase settles."""
+        if self.fixed is not None and self.rule not in EXACT:
+            return Relaxation(solver=Picard(self.alpha), tol=None, max_steps=self.fixed[0])
         return Relaxation(solver=Picard(self.alpha), max_steps=self.max_steps)
+
+    @property
+    def nudged(self) -> Relaxation:
+        """How the nudged phases settle."""
+        if self.fixed is not None and self.rule not in EXACT:
+            return Relaxation(solver=Picard(self.alpha), tol=None, max_steps=self.fixed[1])
+        return self.free
 
     @property
     def optimizer(self) -> Adam:

@@ -61,7 +61,6 @@ def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambd
     """
     check_fit(net, data)
     optimizer, rate, norms = how.optimizer, how.rate, how.norms
-    settling = how.settling
 
     def take(parameters: Parameters) -> None:
         if norms is not None:
@@ -78,7 +77,7 @@ def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambd
         order = data.batches(how.batch_size, np.random.default_rng([seed, epoch]))
         for batch, (_, given, y) in enumerate(order):
             x = with_draws(net.spec, given, [seed, epoch, batch + 1])
-            gradient, evidence = method.gradient(net, x, y, free=settling, nudged=settling)
+            gradient, evidence = method.gradient(net, x, y, free=how.free, nudged=how.nudged)
             if lost := _lost(evidence):
                 return Learned(tuple(epochs), f"epoch {epoch}: {lost} of {len(y)} samples diverged")
             right = correct(net.to_numpy(net.output(evidence.free)), y)
@@ -100,7 +99,7 @@ def _lost(evidence: Evidence) -> int:
 
 
 def _before(net: Engine, data: Data, how: Lessons) -> Epoch:
-    began, answers = time.perf_counter(), as_trained(how.settling)
+    began, answers = time.perf_counter(), as_trained(how.free)
     train = evaluate(net, data.x_train, data.y_train, answers)
     test = evaluate(net, data.x_test, data.y_test, answers)
     nothing = math.nan
@@ -111,7 +110,7 @@ def _before(net: Engine, data: Data, how: Lessons) -> Epoch:
 
 
 def _after(net: Engine, data: Data, how: Lessons, epoch: int, tally: Tally, began: float) -> Epoch:
-    test = evaluate(net, data.x_test, data.y_test, as_trained(how.settling))
+    test = evaluate(net, data.x_test, data.y_test, as_trained(how.free))
     return Epoch(
         epoch, tally.mean("cost"), tally.mean("correct"), test.cost, test.accuracy, tally.mean("free"),
         tally.mean("nudged"), tally.residual_ratio, tally.mean("unsettled"), tally.mean("mute"),

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
-from neuro_eq.errors import FileError
+from neuro_eq.errors import FileError, SpecError
 from neuro_eq.experiments.commands import app
 from neuro_eq.experiments.machinery.catalogue import find
 from neuro_eq.experiments.machinery.experiment import Column
@@ -24,9 +24,10 @@ from neuro_eq.experiments.machinery.store import found_in
 NAME = "squares:EXPERIMENT"
 
 
-@pytest.fixture
-def folder(square: Path, tmp_path: Path) -> Path:
-    done = CliRunner().invoke(app, ["run", NAME, "--workers", "0", "--out", str(tmp_path / "out")])
+@pytest.fixture(params=["medium"])
+def folder(square: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    scale = request.param
+    done = CliRunner().invoke(app, ["run", NAME, "--scale", scale, "--workers", "0", "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     assert square.exists()
     return tmp_path / "out"
@@ -53,13 +54,13 @@ def test_a_summary_keeps_the_numbers_and_the_verdict(folder: Path, tmp_path: Pat
     (results,) = found_in(folder)
     paths = published(results, tmp_path / "kept")
     assert [path.suffix for path in paths] == [".json", ".png"]
-    assert paths[0].read_text().count("\n") == 6, "two lines of rows, one of where they come from, three around"
+    assert paths[0].read_text().count("\n") == 7, "three lines of rows, one of where they come from, three around"
     loaded = load(results.experiment, tmp_path / "kept")
     assert loaded is not None
     kept, summary = loaded
     assert kept.values("square").tolist() == results.values("square").tolist()
     assert results.experiment.verdict(kept) == results.experiment.verdict(results)
-    assert summary.scale == "quick"
+    assert summary.scale == "medium"
     assert len(summary.made) == 1
     assert load(find("contraction"), tmp_path / "kept") is None
 
@@ -67,9 +68,18 @@ def test_a_summary_keeps_the_numbers_and_the_verdict(folder: Path, tmp_path: Pat
 def test_a_small_scale_does_not_replace_a_larger(folder: Path, tmp_path: Path) -> None:
     (results,) = found_in(folder)
     (path, _) = published(results, tmp_path)
-    path.write_text(path.read_text().replace('"quick"', '"medium"'))
-    with pytest.raises(FileError, match="holds the medium results"):
+    path.write_text(path.read_text().replace('"medium"', '"full"'))
+    with pytest.raises(FileError, match="holds the full results"):
         published(results, tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["quick"], indirect=True)
+def test_quick_results_are_no_evidence(folder: Path, tmp_path: Path) -> None:
+    (results,) = found_in(folder)
+    with pytest.raises(SpecError, match="no evidence"):
+        published(results, tmp_path)
+    CliRunner().invoke(app, ["report", str(folder)])
+    assert "is no evidence" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_nothing_that_ran_is_an_error_of_one_sentence(tmp_path: Path) -> None:

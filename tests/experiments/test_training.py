@@ -33,7 +33,7 @@ def test_with_one_nudge_it_is_the_library_s_own_training(budget: float | None, s
     net = ne.compile(SPEC, "reference", seed=5)
     history = ne.train(
         net, DATA, method=ne.EqProp(how.beta), optimizer=how.optimizer, epochs=3, batch_size=how.batch_size, seed=5,
-        schedule=how.rate, budget=how.norms, free=how.settling, nudged=how.settling,
+        schedule=how.rate, budget=how.norms, free=how.free, nudged=how.nudged,
     )  # fmt: skip
     for name, value in net.parameters.items():
         np.testing.assert_array_equal(found[name], value)
@@ -88,7 +88,7 @@ def test_diagnostics_are_what_they_are_called() -> None:
     assert curves["epoch"].tolist() == [0, 1, 2]
     rest = net.relax(x, tol=1e-12, max_steps=2000)
     exact, _ = ne.ImplicitDifferentiation().gradient(net, x, y)
-    found, evidence = ne.EqProp(0.05).gradient(net, x, y, free=how.settling)
+    found, evidence = ne.EqProp(0.05).gradient(net, x, y, free=how.free)
     left, right = (np.concatenate([np.ravel(g[name]) for name in exact]) for g in (found, exact))
     assert curves["cosine"][-1] == pytest.approx(left @ right / np.linalg.norm(left) / np.linalg.norm(right))
     assert curves["energy"][-1] == pytest.approx(np.mean(net.energy(rest).total), rel=1e-3)

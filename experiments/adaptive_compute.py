@@ -1,0 +1,308 @@
+"""Question 7: do samples that are hard take more steps, and can the others stop early?"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int
+
+from neuro_eq.datasets import load_data
+from neuro_eq.engine import Engine
+from neuro_eq.experiments.machinery.drawing import blank, nothing
+from neuro_eq.experiments.machinery.experiment import (
+    Claim,
+    Column,
+    Configuration,
+    Experiment,
+    Outcome,
+    Scale,
+    Verdict,
+    judged,
+)
+from neuro_eq.experiments.machinery.results import Cell, Results, number
+from neuro_eq.experiments.machinery.statistics import spearman
+from neuro_eq.experiments.tasks.networks import ROWS
+from neuro_eq.experiments.training.lessons import Lessons, Rule
+from neuro_eq.experiments.training.loop import learn
+from neuro_eq.figures.style import BLUE, GREEN, VERMILLION, dress
+from neuro_eq.solvers import Picard
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ALPHA, TOL, LONGEST = 0.5, 1e-4, 200
+"""The step, the residual at which a sample has settled, and the most steps."""
+
+READ = (*range(1, 21), *range(22, 41, 2), *range(45, 81, 5))
+"""Steps after which answers are read."""
+
+EARLY = 5
+"""Steps after which the residual is taken for an uncertainty."""
+
+
+class Adaptive(Configuration):
+    """One network by one rule.
+
+    Args:
+        rule: ``"local"``, or ``"implicit"`` for the deep equilibrium twin.
+        model: a name in :data:`ROWS`.
+        data: a data set's name; the last fifth of its training samples chooses the threshold of early exits.
+        budget: of the norms, or None.
+    """
+
+    rule: Rule = "local"
+    model: str = "looped_mlp"
+    data: str = "digits"
+    hidden: int = 128
+    budget: float | None = None
+    train: int | None = None
+    test: int | None = None
+    epochs: int = 20
+    lr: float = 2e-3
+    beta: float = 0.1
+
+    @property
+    def label(self) -> str:
+        kept = "no budget" if self.budget is None else f"‖N‖ ≤ {self.budget:g}"
+        return f"{self.model}, {self.rule}, {self.data}, {kept}"
+
+
+def configurations(scale: Scale) -> list[Adaptive]:
+    """Local learning and its twin, with and without a budget."""
+    rules: tuple[Rule, ...] = ("local", "implicit")
+    if scale == "quick":
+        return [Adaptive(rule=rule, hidden=24, train=200, test=200, epochs=3, lr=1e-2) for rule in rules]
+    data, hidden, epochs = ("digits", 128, 30) if scale == "medium" else ("mnist", 256, 10)
+    return [
+        Adaptive(rule=r, model=m, data=data, hidden=hidden, epochs=epochs, budget=b, backend="numba")
+        for m in ("layered_hopfield", "looped_mlp", "toroidal_mlp", "modern_hopfield_mlp")
+        for r in rules
+        for b in (None, 0.9)
+    ]
+
+
+@dataclass(frozen=True)
+class Course:
+    """What samples did while they settled.
+
+    Attributes:
+        steps: to the tolerance.
+        residual: after :data:`EARLY` steps.
+        right: whether the answer was right when it was read.
+        margin: the best answer's lead over the second, when it was read.
+        entropy: of the final answer, in nats.
+    """
+
+    steps: Int[np.ndarray, " samples"]
+    residual: Float64[np.ndarray, " samples"]
+    right: Bool[np.ndarray, "reads samples"]
+    margin: Float64[np.ndarray, "reads samples"]
+    entropy: Float64[np.ndarray, " samples"]
+
+
+def run(config: Adaptive, seed: int) -> Outcome:
+    """Train, and follow every test sample while it settles."""
+    whole = load_data(config.data).subset(config.train, config.test)
+    held = len(whole.x_train) // 5
+    data = whole.subset(len(whole.x_train) - held)
+    spec = ROWS[config.model](data.features, config.hidden, data.outputs)
+    how = Lessons(
+        rule=config.rule, beta=config.beta, epochs=config.epochs, lr=config.lr, schedule="cosine",
+        budget=config.budget, batch_size=32 if config.data == "digits" else 128, max_steps=LONGEST,
+    )  # fmt: skip
+    with config.compiled(spec, seed) as net:
+        learned = learn(net, data, how, seed)
+        chosen_on = follow(net, whole.x_train[-held:], whole.y_train[-held:])
+        test = follow(net, data.x_test, data.y_test)
+    numbers = {"accuracy": learned.last.test_accuracy, "ended early": float(bool(learned.ended))}
+    numbers |= _correlations(test) | _uncertainty(test) | _exits(chosen_on, test) | _limit(chosen_on, test)
+    numbers |= {f"steps of class {k}": float(np.mean(test.steps[data.y_test == k])) for k in range(data.outputs)}
+    arrays = {
+        "samples/steps": test.steps, "samples/margin": test.margin[-1], "samples/entropy": test.entropy,
+        "samples/label": np.asarray(data.y_test), "samples/right": test.right[-1], "reads/steps": np.array(READ),
+        "reads/accuracy": np.mean(test.right, axis=1),
+    }  # fmt: skip
+    return Outcome(numbers, {**learned.curves(), **arrays}, spec)
+
+
+def follow(net: Engine, x: np.ndarray, y: np.ndarray) -> Course:
+    """Settle samples and read their answers on the way."""
+    settled = net.relax(x, solver=Picard(ALPHA), tol=TOL, max_steps=LONGEST)
+    early = net.relax(x, solver=Picard(ALPHA), tol=None, max_steps=EARLY)
+    state, taken = net.relax(x, solver=Picard(ALPHA), tol=None, max_steps=0), 0
+    right, margin = [], []
+    for steps in READ:
+        state = net.relax(x, start=state, solver=Picard(ALPHA), tol=None, max_steps=steps - taken)
+        taken = steps
+        answer = np.asarray(net.to_numpy(net.output(state)), float)
+        best = np.sort(answer, axis=1)
+        margin.append(best[:, -1] - best[:, -2])
+        right.append(np.argmax(answer, axis=1) == y)
+    final = np.asarray(net.to_numpy(net.output(settled)), float)
+    entropy = -np.sum(final * np.log(np.maximum(final, 1e-300)), axis=1)
+    return Course(settled.steps, np.asarray(early.residual), np.array(right), np.array(margin), entropy)
+
+
+def _correlations(test: Course) -> dict[str, float]:
+    steps = test.steps.astype(float)
+    found: dict[str, float] = {"steps": float(steps.mean()), "sd of steps": float(steps.std())}
+    found["settled"] = float(np.mean(test.steps < LONGEST))
+    for name, hardness in (("margin", -test.margin[-1]), ("entropy", test.entropy)):
+        rho = spearman(steps, hardness)
+        found |= {f"rho, {name}": rho.rho, f"rho, {name}, low": rho.low, f"rho, {name}, high": rho.high}
+    return found
+
+
+def _uncertainty(test: Course) -> dict[str, float]:
+    """How well the residual after a few steps, and the final entropy, tell wrong answers from right ones."""
+    wrong = ~test.right[-1]
+    return {"auroc, residual": auroc(test.residual, wrong), "auroc, entropy": auroc(test.entropy, wrong)}
+
+
+def _exits(chosen_on: Course, test: Course) -> dict[str, float]:
+    """Stop a sample when its answer leads by enough; how much is chosen on samples that were not trained."""
+    threshold = least_threshold(chosen_on)
+    steps, right = exits(test, threshold)
+    full = np.minimum(test.steps, READ[-1])
+    return {
+        "exit threshold": threshold,
+        "exit steps": float(steps.mean()),
+        "exit saving": 1.0 - float(np.mean(np.minimum(steps, full))) / float(np.mean(full)),
+        "exit loss": float(np.mean(test.right[-1]) - np.mean(right)),
+    }
+
+
+def _limit(chosen_on: Course, test: Course) -> dict[str, float]:
+    """One limit of steps for all: the first at which the held-out answers are as good as at the end."""
+    good = np.mean(chosen_on.right, axis=1) >= np.mean(chosen_on.right[-1])
+    first = int(np.argmax(good))
+    full = float(np.mean(np.minimum(test.steps, READ[-1])))
+    loss = float(np.mean(test.right[-1]) - np.mean(test.right[first]))
+    return {"limit steps": float(READ[first]), "limit saving": 1.0 - min(READ[first], full) / full, "limit loss": loss}
+
+
+def least_threshold(course: Course) -> float:
+    """The smallest lead at which stopping costs none of these samples' accuracy."""
+    for threshold in np.linspace(0.0, 0.99, 100):
+        _, right = exits(course, float(threshold))
+        if np.mean(right) >= np.mean(course.right[-1]):
+            return float(threshold)
+    return 1.0
+
+
+def exits(course: Course, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Steps after which each sample stops, and whether its answer was right then."""
+    leads = course.margin >= threshold
+    first = np.where(leads.any(axis=0), np.argmax(leads, axis=0), len(READ) - 1)
+    return np.array(READ)[first], course.right[first, np.arange(course.right.shape[1])]
+
+
+def auroc(score: Float64[np.ndarray, " samples"], positive: Bool[np.ndarray, " samples"]) -> float:
+    """The chance that a positive sample scores above a negative one; not a number where one kind is missing."""
+    above, below = score[positive], score[~positive]
+    if not len(above) or not len(below):
+        return math.nan
+    wins = np.mean(above[:, None] > below[None, :]) + 0.5 * np.mean(above[:, None] == below[None, :])
+    return float(wins)
+
+
+# -- what the results say -------------------------------------------------------------------------------------------
+
+
+def verdict(results: Results) -> Verdict:
+    """Correlations of every row, the twin beside, and what can be saved."""
+    claims: list[Claim] = []
+    local = [cell for cell in results if cell.configuration.rule == "local"]
+    for cell in local:
+        twin = results.first(**{**dict(cell.configuration), "rule": "implicit"})
+        claims.append(_harder(cell, twin))
+    claims += [_saved(cell) for cell in local]
+    if local:
+        claims.append(_knows(local))
+    return Verdict(tuple(claims))
+
+
+def _harder(cell: Cell, twin: Cell | None) -> Claim:
+    says = f"{_words(cell)}: samples of a smaller margin take more steps"
+    low = cell.values("rho, margin, low")
+    found = f"ρ = {cell.said('rho, margin', '.2f')}, lowest end of a 95 % interval {number(float(low.min()), '.2f')}"
+    if twin is not None:
+        found += f"; DEQ twin {twin.said('rho, margin', '.2f')}"
+    found += f"; with the entropy {cell.said('rho, entropy', '.2f')}; {cell.said('steps', '.1f')} steps"
+    prior = "none: all samples took 10 steps at one tolerance for the batch"
+    return judged(says, bool(np.all(low > 0.0)), found, prior)
+
+
+def _saved(cell: Cell) -> Claim:
+    says = f"{_words(cell)}: leaving early saves at least 30 % of the steps at no loss"
+    saving, loss = cell.mean("exit saving"), cell.mean("exit loss")
+    found = (
+        f"{cell.said('exit saving', '.1f', 100)} % saved for {cell.said('exit loss', '.2f', 100)} points; one limit "
+        f"for all saves {cell.said('limit saving', '.1f', 100)} % for {cell.said('limit loss', '.2f', 100)} points"
+    )
+    return judged(says, bool(saving >= 0.3 and loss <= 0.002), found, "aim 30–50 %")
+
+
+def _knows(cells: list[Cell]) -> Claim:
+    says = "the residual after a few steps tells wrong answers from right ones better than chance"
+    found = "; ".join(
+        f"{_words(c)} {c.said('auroc, residual', '.2f')} (entropy {c.said('auroc, entropy', '.2f')})" for c in cells
+    )
+    better = [c for c in cells if np.all(c.values("auroc, residual") > 0.55)]
+    return judged(says, len(better) == len(cells), f"area under the curve: {found}")
+
+
+def _words(cell: Cell) -> str:
+    config = cell.configuration
+    return f"{config.model}, {'no budget' if config.budget is None else f'‖N‖ ≤ {config.budget:g}'}"
+
+
+def figure(results: Results) -> Figure:
+    """Steps against the margin, and accuracy over the steps after which it is read."""
+    page = blank(10.5, 4.4)
+    left, right = page.subplots(1, 2)
+    shown = [(c, r.arrays) for c in results for r in c.runs[:1] if "samples/steps" in r.arrays]
+    if not shown:
+        nothing(left, "the samples were not kept")
+        nothing(right, "the samples were not kept")
+        return page
+    cell, samples = shown[0]
+    dress(left, "Steps and margin", f"{cell.configuration.label}, test samples", "lead of the answer", "steps")
+    good = samples["samples/right"].astype(bool)
+    for keep, word, color in ((good, "right", BLUE), (~good, "wrong", VERMILLION)):
+        left.plot(samples["samples/margin"][keep], samples["samples/steps"][keep], ".", ms=4, color=color, label=word)
+    left.legend(frameon=False)
+    dress(right, "The answer after so many steps", "test samples", "steps", "accuracy (%)")
+    for (one, data), color in zip(shown[:3], (BLUE, VERMILLION, GREEN), strict=False):
+        right.plot(data["reads/steps"], 100 * data["reads/accuracy"], color=color, label=one.configuration.label)
+    right.legend(frameon=False, fontsize=8)
+    return page
+
+
+EXPERIMENT = Experiment(
+    name="adaptive_compute",
+    number=7,
+    question="Do hard samples take more steps to settle, does the residual say how sure the network is, and can the "
+    "others stop early?",
+    prior="none: all samples took 10 steps at one tolerance for the batch",
+    bar="Spearman ρ with its interval; 30–50 % of the steps saved at no loss",
+    configuration=Adaptive,
+    configurations=configurations,
+    run=run,
+    figure=figure,
+    verdict=verdict,
+    columns=(
+        Column("accuracy", "accuracy, %", ".2f", 100.0),
+        Column("steps", "steps", ".1f"),
+        Column("sd of steps", "sd over samples", ".2f"),
+        Column("rho, margin", "ρ, margin", ".2f"),
+        Column("rho, entropy", "ρ, entropy", ".2f"),
+        Column("auroc, residual", "AUROC, residual", ".2f"),
+        Column("exit saving", "exit saves, %", ".1f", 100.0),
+        Column("exit loss", "exit costs, points", ".2f", 100.0),
+        Column("limit saving", "limit saves, %", ".1f", 100.0),
+    ),
+)

@@ -1,0 +1,359 @@
+"""Question 3: what does the nudge's size do to training, and why?"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neuro_eq.datasets import load_data
+from neuro_eq.experiments.machinery.drawing import blank, key, line, nothing
+from neuro_eq.experiments.machinery.experiment import (
+    Claim,
+    Column,
+    Configuration,
+    Criterion,
+    Experiment,
+    Outcome,
+    Scale,
+    Verdict,
+    judged,
+)
+from neuro_eq.experiments.machinery.results import Cell, Results, number
+from neuro_eq.experiments.machinery.statistics import spearman
+from neuro_eq.experiments.tasks.transformers import TRANSFORMERS
+from neuro_eq.experiments.training.diagnostics import Diagnostics
+from neuro_eq.experiments.training.lessons import Lessons, Rule
+from neuro_eq.experiments.training.loop import learn
+from neuro_eq.figures.style import CYCLE, dress
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FIXED = (0.01, 0.05, 0.1, 0.2, 0.21, 0.22, 0.23, 0.24, 0.25, 0.26, 0.5)
+"""Nudges of the earlier work's sweep and some below and above it."""
+
+ANNEALED = ((0.3, 0.25), (0.3, 0.2))
+"""The nudges that the earlier work let fall over training: the second is said to collapse."""
+
+COLLAPSED = 0.1
+"""A loss of accuracy from its best that counts as a collapse."""
+
+DAMPING = (0.8, 0.9, 0.95)
+
+
+class Nudged(Configuration):
+    """One way to nudge.
+
+    Args:
+        network: a name in :data:`TRANSFORMERS`.
+        rule: ``"one-sided vector field"`` is the earlier work's, ``"asymep"`` and ``"local"`` are ours.
+        beta, last_beta: of the first and of the last epoch; fixed where there is no last.
+        damping: α; the earlier ``h ← (1 − damping) h + damping f(h)`` as we read it.
+        steps: the most steps of a phase.
+    """
+
+    backend: str = "torch"
+    dtype: str = "float32"  # type: ignore[assignment]  # narrower than the base's, and as good
+    network: str = "prior, quarter"
+    rule: Rule = "one-sided vector field"
+    beta: float = 0.22
+    last_beta: float | None = None
+    damping: float = 0.8
+    lr: float = 2e-3
+    epochs: int = 15
+    batch_size: int = 128
+    steps: int = 50
+    data: str = "digits"
+    train: int | None = None
+    test: int | None = None
+
+    @property
+    def label(self) -> str:
+        nudge = f"β = {self.beta:g}" + ("" if self.last_beta is None else f" to {self.last_beta:g}")
+        others = "" if (self.damping, self.lr) == (0.8, 2e-3) else f", damping {self.damping:g}, lr {self.lr:g}"
+        return f"{self.network}, {self.rule}, {nudge}{others}"
+
+
+def configurations(scale: Scale) -> list[Nudged]:
+    """The earlier configuration first; then the same by AsymEP, and the energy transformer."""
+    if scale == "quick":
+        small = {"network": "prior, tiny", "epochs": 2, "train": 96, "test": 64, "batch_size": 32, "lr": 1e-2}
+        rows = [Nudged(beta=beta, **small) for beta in (0.05, 0.22)]
+        rows.append(Nudged(beta=0.3, last_beta=0.2, **small))
+        rows.append(Nudged(beta=0.22, rule="asymep", **small))
+        return rows
+    if scale == "medium":
+        return _sweep("prior, quarter", "digits", (0.01, 0.05, 0.1, 0.2, 0.22, 0.26, 0.5)) + _ours("digits", "half")
+    whole = _sweep("prior", "mnist", FIXED)
+    whole += [
+        Nudged(network="prior", data="mnist", beta=beta, damping=damping, lr=lr)
+        for beta in (0.05, 0.1, 0.2)
+        for damping in DAMPING
+        for lr in (5e-4, 1e-3, 2e-3)
+        if (beta, damping, lr) not in {(b, 0.8, 2e-3) for b in FIXED}
+    ]
+    return whole + _ours("mnist", "")
+
+
+def _sweep(network: str, data: str, betas: tuple[float, ...]) -> list[Nudged]:
+    rules: tuple[Rule, ...] = ("one-sided vector field", "asymep")
+    rows = []
+    for rule in rules:
+        rows += [Nudged(network=network, data=data, rule=rule, beta=beta) for beta in betas]
+        rows += [Nudged(network=network, data=data, rule=rule, beta=a, last_beta=b) for a, b in ANNEALED]
+    return rows
+
+
+def _ours(data: str, size: str) -> list[Nudged]:
+    name = "energy transformer" + (f", {size}" if size else "")
+    return [
+        Nudged(network=name, data=data, rule="local", beta=beta, damping=0.5, lr=1e-3) for beta in (0.05, 0.2, 0.5, 1.0)
+    ]
+
+
+def run(config: Nudged, seed: int) -> Outcome:
+    """Train, with all diagnostics on a probe batch of test samples."""
+    data = load_data(config.data).subset(config.train, config.test)
+    spec = TRANSFORMERS[config.network](data)
+    how = Lessons(
+        rule=config.rule, beta=config.beta, last_beta=config.last_beta, epochs=config.epochs, lr=config.lr,
+        batch_size=config.batch_size, alpha=config.damping, max_steps=config.steps,
+    )  # fmt: skip
+    probe = Diagnostics(data.x_test[:32], data.y_test[:32], how, constants=4)
+    with config.compiled(spec, seed) as net:
+        learned = learn(net, data, how, seed, watch=probe)
+    course = np.array([epoch.test_accuracy for epoch in learned.epochs])
+    numbers = {
+        "accuracy": float(course[-1]) if not learned.ended else 1.0 / data.outputs,
+        "best accuracy": float(course.max()),
+        "fall from best": float(course.max() - (course[-1] if not learned.ended else 1.0 / data.outputs)),
+        "ended early": float(bool(learned.ended)),
+        "epochs done": float(len(course) - 1),
+        "cosine, first": probe.rows[0].get("cosine", math.nan),
+        "cosine, last": probe.last("cosine"),
+        "cosine, least": probe.least("cosine"),
+        "L, first": probe.rows[0].get("L", math.nan),
+        "L, last": probe.last("L"),
+        "residual over nudge, last": probe.last("residual over nudge, median"),
+        "residual over nudge, most": probe.most("residual over nudge, median"),
+        "not converged, last": 1.0 - probe.last("free: converged"),
+        "unsettled, last": probe.last("unsettled"),
+        "steps, last": probe.last("steps, free"),
+    }
+    return Outcome(numbers, {**learned.curves(), **probe.curves()}, spec)
+
+
+# -- what the results say -------------------------------------------------------------------------------------------
+
+
+def verdict(results: Results) -> Verdict:
+    """The earlier claims on the earlier rule, then what the diagnostics say, then ours."""
+    prior = _prior(results.where(rule="one-sided vector field", damping=0.8, lr=2e-3))
+    corrected = _prior(results.where(rule="asymep"))
+    if results.scale == "quick":
+        prior, corrected = results.where(rule="one-sided vector field"), results.where(rule="asymep")
+    claims = [_best(prior), _collapses(prior), _stable(prior), _worse_below(prior), _worse_below(corrected, ours=True)]
+    claims += [_why(prior), _corrected(prior, corrected), _settled(prior), _noise(prior)]
+    return Verdict(tuple(claims), (_criterion(results),))
+
+
+def _prior(results: Results) -> Results:
+    cells = tuple(c for c in results if str(c.configuration.network).startswith("prior"))
+    return Results(results.experiment, results.scale, cells)
+
+
+def _fixed(results: Results) -> list[Cell]:
+    return sorted(results.where(last_beta=None), key=lambda cell: cell.configuration.beta)
+
+
+def _all_of(cells: list[Cell], name: str = "accuracy", form: str = ".1f", scale: float = 100.0) -> str:
+    return "; ".join(f"β = {c.configuration.beta:g}: {c.said(name, form, scale)}" for c in cells)
+
+
+def _best(prior: Results) -> Claim:
+    says = "β = 0.22 is the best fixed nudge for the one-sided vector field"
+    cells = _fixed(prior)
+    if len(cells) < 3:
+        return judged(says, None, f"only {len(cells)} nudges: {_all_of(cells)}", "β 0.22 best")
+    best = max(cells, key=lambda cell: cell.mean("accuracy"))
+    at = next((c for c in cells if c.configuration.beta == 0.22), None)
+    if at is None:
+        return judged(says, None, _all_of(cells), "β 0.22 best")
+    spread = float(np.hypot(np.nan_to_num(best.sd("accuracy")), np.nan_to_num(at.sd("accuracy"))))
+    ahead = best.mean("accuracy") - at.mean("accuracy")
+    holds = best is at
+    why = f"best β = {best.configuration.beta:g}, {100 * ahead:.2f} points ahead; of both, sd {100 * spread:.2f}"
+    return judged(says, holds, _all_of(cells), "β 0.22 best", why)
+
+
+def _collapses(prior: Results) -> Claim:
+    says = "a nudge that falls from 0.3 to 0.2 makes training collapse"
+    cell = prior.first(beta=0.3, last_beta=0.2)
+    if cell is None:
+        return judged(says, None, "not run", "collapses at 0.2 after epoch 13")
+    falls = cell.values("fall from best")
+    found = f"{int(np.sum(falls > COLLAPSED))} of {len(falls)} runs; accuracy {cell.said('accuracy', '.1f', 100)} %"
+    found += f", fall from the best epoch {cell.said('fall from best', '.1f', 100)} points"
+    return judged(says, bool(np.mean(falls > COLLAPSED) >= 0.5), found, "collapses at 0.2 after epoch 13")
+
+
+def _stable(prior: Results) -> Claim:
+    says = "fixed nudges from 0.20 to 0.26 are stable"
+    cells = [c for c in _fixed(prior) if 0.195 <= c.configuration.beta <= 0.265]
+    if not cells:
+        return judged(says, None, "not run", "all stable")
+    falls = np.concatenate([c.values("fall from best") for c in cells])
+    found = (
+        f"{int(np.sum(falls <= COLLAPSED))} of {len(falls)} runs; largest fall {100 * float(falls.max()):.1f} points"
+    )
+    return judged(says, bool(np.all(falls <= COLLAPSED)), found, "all stable")
+
+
+def _worse_below(results: Results, ours: bool = False) -> Claim:
+    rule = "AsymEP" if ours else "the one-sided vector field"
+    says = f"by {rule} a smaller nudge than 0.1 trains worse"
+    cells = _fixed(results)
+    low = [c for c in cells if c.configuration.beta < 0.1]
+    high = [c for c in cells if 0.1 <= c.configuration.beta <= 0.3]
+    prior = "β → 0 is worse in practice"
+    if not low or not high:
+        return judged(says, None, "not run", prior)
+    best_low, best_high = (max(part, key=lambda cell: cell.mean("accuracy")) for part in (low, high))
+    gap = best_high.mean("accuracy") - best_low.mean("accuracy")
+    noise = float(np.hypot(np.nan_to_num(best_low.sd("accuracy")), np.nan_to_num(best_high.sd("accuracy"))))
+    return judged(
+        says,
+        bool(gap > noise),
+        f"{100 * gap:.2f} points, standard deviations {100 * noise:.2f}: {_all_of(cells)}",
+        prior,
+    )
+
+
+def _why(prior: Results) -> Claim:
+    says = "accuracy follows the gradient's cosine with the true one"
+    pairs = np.array([prior.values("cosine, last"), prior.values("accuracy")])
+    pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
+    if pairs.shape[1] < 8:
+        return judged(says, None, f"only {pairs.shape[1]} runs")
+    rho = spearman(pairs[0], pairs[1])
+    found = f"Spearman ρ = {rho.rho:.2f} ({rho.low:.2f} to {rho.high:.2f}) over {pairs.shape[1]} runs; cosines "
+    return judged(says, rho.low > 0.0, found + _all_of(_fixed(prior), "cosine, last", ".3f", 1.0))
+
+
+def _corrected(prior: Results, corrected: Results) -> Claim:
+    says = "corrected for asymmetry (AsymEP) the same network trains better at the same nudge"
+    better, rows = 0, []
+    for cell in _fixed(prior):
+        other = corrected.first(beta=cell.configuration.beta, last_beta=None)
+        if other is not None:
+            better += other.mean("accuracy") > cell.mean("accuracy")
+            rows.append(
+                f"β = {cell.configuration.beta:g}: {cell.said('accuracy', '.1f', 100)} to "
+                f"{other.said('accuracy', '.1f', 100)}, cosine {number(cell.mean('cosine, last'), '.3f')} to "
+                f"{number(other.mean('cosine, last'), '.3f')}"
+            )
+    if not rows:
+        return judged(says, None, "not run")
+    return judged(says, better == len(rows), f"{better} of {len(rows)} nudges; " + "; ".join(rows))
+
+
+def _settled(prior: Results) -> Claim:
+    says = "phases are settled to a hundredth of the nudge, so what is measured is the rule and not the solver"
+    ratios = prior.values("residual over nudge, most")
+    if not ratios.size:
+        return judged(says, None, "not run")
+    found = f"largest median of residual over nudge {number(float(np.nanmax(ratios)), '.1e')}; L at the end "
+    return judged(says, bool(np.nanmax(ratios) <= 1e-2), found + _all_of(_fixed(prior), "L, last", ".2f", 1.0))
+
+
+def _noise(prior: Results) -> Claim:
+    says = "there is a best nudge between bias and noise"
+    cells = _fixed(prior)
+    if len(cells) < 5:
+        return judged(says, None, f"only {len(cells)} nudges")
+    means = np.array([cell.mean("accuracy") for cell in cells])
+    best = int(np.argmax(means))
+    sds = np.nan_to_num([cell.sd("accuracy") for cell in cells])
+    edge = max(means[0], means[-1])
+    inside = 0 < best < len(cells) - 1 and means[best] - edge > max(sds[best], sds[0], sds[-1])
+    return judged(says, bool(inside), f"best at β = {cells[best].configuration.beta:g}: {_all_of(cells)}")
+
+
+def _criterion(results: Results) -> Criterion:
+    share = results.values("not converged, last")
+    share = share[np.isfinite(share)]
+    met = None if not share.size else bool(np.mean(share) > 0.5)
+    found = f"{100 * float(np.mean(share)):.1f} % of the probe at the end" if share.size else "not run"
+    return Criterion("TERMINATE: more than half of the samples not converged", met, found)
+
+
+def figure(results: Results) -> Figure:
+    """Accuracy over the nudge, and the cosine with the true gradient over training."""
+    page = blank(10.5, 8.2)
+    axes = page.subplots(2, 2)
+    pairs = list(dict.fromkeys((c.configuration.network, c.configuration.rule) for c in results))
+    dress(axes[0, 0], "Accuracy against the nudge", "after the last epoch, mean ± sd", "β", "test accuracy (%)")
+    dress(axes[0, 1], "Cosine against the nudge", "of the gradient with the true one, at the end", "β", "cosine")
+    for color, (network, rule) in zip(CYCLE, pairs, strict=False):
+        cells = _fixed(results.where(network=network, rule=rule))
+        cells = [c for c in cells if c.configuration.damping in (0.8, 0.5)]
+        if not cells:
+            continue
+        x = [c.configuration.beta for c in cells]
+        for panel, name, scale in ((axes[0, 0], "accuracy", 100.0), (axes[0, 1], "cosine, last", 1.0)):
+            y = [scale * c.mean(name) for c in cells]
+            panel.errorbar(
+                x, y, [np.nan_to_num(scale * c.sd(name)) for c in cells], color=color, marker="o", ms=4, capsize=2,
+                label=f"{network}, {rule}",
+            )  # fmt: skip
+            panel.set_xscale("log")
+    key(axes[0, 0])
+    _courses(axes[1, 0], results, "history/test_accuracy", "Accuracy over training", "test accuracy (%)", 100.0)
+    _courses(axes[1, 1], results, "diagnostics/L", "Lipschitz constant over training", "largest ‖Dρ'‖₂", 1.0)
+    return page
+
+
+def _courses(axes: object, results: Results, name: str, title: str, what: str, scale: float) -> None:
+    cells = [c for c in results if c.configuration.rule == "one-sided vector field"][:8]
+    drawn = False
+    for color, cell in zip(CYCLE, cells, strict=False):
+        runs = [run.arrays[name] for run in cell.runs if name in run.arrays]
+        if runs and len({len(r) for r in runs}) == 1:
+            drawn = True
+            last = cell.configuration.last_beta
+            word = f"β = {cell.configuration.beta:g}" + ("" if last is None else f" to {last:g}")
+            line(axes, np.arange(len(runs[0])), scale * np.array(runs), word, color)  # type: ignore[arg-type]
+    if drawn:
+        dress(axes, title, "one-sided vector field", "epoch", what)  # type: ignore[arg-type]
+        key(axes)  # type: ignore[arg-type]
+    else:
+        nothing(axes, "the curves were not kept")  # type: ignore[arg-type]
+
+
+EXPERIMENT = Experiment(
+    name="beta",
+    number=3,
+    question="What does the size of the nudge do to training, fixed or falling, on the earlier network and on ours, "
+    "and why?",
+    prior="β 0.22 best; falling to 0.2 collapses after epoch 13 while fixed 0.20–0.26 are stable; β → 0 is worse",
+    bar="reproduced or refuted, and why: from residual, Lipschitz constant and gradient cosine over training",
+    configuration=Nudged,
+    configurations=configurations,
+    run=run,
+    figure=figure,
+    verdict=verdict,
+    columns=(
+        Column("accuracy", "accuracy, %", ".1f", 100.0),
+        Column("best accuracy", "best epoch, %", ".1f", 100.0),
+        Column("fall from best", "fall, points", ".1f", 100.0),
+        Column("cosine, first", "cosine at first", ".3f"),
+        Column("cosine, last", "cosine at last", ".3f"),
+        Column("L, first", "L at first", ".2f"),
+        Column("L, last", "L at last", ".2f"),
+        Column("residual over nudge, last", "res/r₀", ".1e"),
+        Column("not converged, last", "not converged, %", ".0f", 100.0),
+        Column("ended early", "diverged", ".1f"),
+    ),
+)

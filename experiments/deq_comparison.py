@@ -1,0 +1,224 @@
+"""Question 10: one network under equilibrium propagation and under what deep equilibrium models are trained by."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neuro_eq.datasets import Data, load_data
+from neuro_eq.experiments.machinery.drawing import blank, grouped_bars, key, line
+from neuro_eq.experiments.machinery.experiment import (
+    Claim,
+    Column,
+    Configuration,
+    Criterion,
+    Experiment,
+    Outcome,
+    Scale,
+    Verdict,
+    judged,
+)
+from neuro_eq.experiments.machinery.results import Cell, Results, number
+from neuro_eq.experiments.training.diagnostics import Diagnostics
+from neuro_eq.experiments.training.footprint import footprint, parameter_bytes
+from neuro_eq.experiments.training.lessons import Lessons, Rule
+from neuro_eq.experiments.training.loop import learn
+from neuro_eq.figures.style import CYCLE, dress, whole_numbers
+from neuro_eq.models import energy_transformer, looped_mlp
+from neuro_eq.spec import Network
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RULES: tuple[Rule, ...] = ("local", "implicit", "jfb", "phantom", "bptt")
+
+
+class Compared(Configuration):
+    """One rule on one network.
+
+    Args:
+        rule: the gradient; everything else is the same.
+        model: ``"looped_mlp"``, its directed kin, or ``"energy_transformer"``.
+        train, test: so many of the digits.
+        steps: the most steps of a phase, and those that backpropagation goes through.
+    """
+
+    backend: str = "torch"
+    rule: Rule
+    model: str = "looped_mlp"
+    hidden: int = 128
+    train: int = 1437
+    test: int = 360
+    epochs: int = 30
+    lr: float = 2e-3
+    beta: float = 0.5
+    steps: int = 100
+
+    @property
+    def label(self) -> str:
+        return f"{self.model}, {self.rule}"
+
+
+def configurations(scale: Scale) -> list[Compared]:
+    """Five rules; the larger scales have three networks."""
+    if scale == "quick":
+        return [Compared(rule=r, hidden=16, train=128, test=64, epochs=2, lr=1e-2, steps=40) for r in RULES]
+    models = {"looped_mlp": (128, 30), "looped_mlp, directed": (128, 30), "energy_transformer": (32, 15)}
+    if scale == "full":
+        models = {name: (2 * hidden, 2 * epochs) for name, (hidden, epochs) in models.items()}
+    return [
+        Compared(rule=r, model=m, hidden=h, epochs=e, dtype="float32") for m, (h, e) in models.items() for r in RULES
+    ]
+
+
+def network(config: Compared, data: Data) -> Network:
+    """The network of a row."""
+    if config.model == "energy_transformer":
+        return energy_transformer(
+            (8, 8), data.outputs, patch=2, width=config.hidden, heads=4, patterns=2 * config.hidden
+        )
+    return looped_mlp(data.features, config.hidden, data.outputs, symmetric=config.model == "looped_mlp")
+
+
+def run(config: Compared, seed: int) -> Outcome:
+    """Train; then one gradient in a process of its own, for its time and memory."""
+    data = load_data("digits").subset(config.train, config.test)
+    spec = network(config, data)
+    how = Lessons(
+        rule=config.rule, beta=config.beta, epochs=config.epochs, lr=config.lr, schedule="cosine",
+        max_steps=config.steps, batch_size=32,
+    )  # fmt: skip
+    probe = Diagnostics(data.x_test[:32], data.y_test[:32], how)
+    with config.compiled(spec, seed) as net:
+        learned = learn(net, data, how, seed, watch=probe)
+    took = footprint(spec, way=config.rule, steps=config.steps, batch=32, beta=config.beta, dtype=config.dtype)
+    numbers = {
+        "accuracy": learned.last.test_accuracy,
+        "train accuracy": learned.last.train_accuracy,
+        "ended early": float(bool(learned.ended)),
+        "step seconds": took["seconds"],
+        "peak bytes": took["allocated"],
+        "peak bytes of the process": took["process"],
+        "parameter bytes": float(parameter_bytes(spec, config.dtype)),
+        "gradient error, at first": probe.rows[0].get("relative error", math.nan),
+        "gradient error, at last": probe.last("relative error"),
+        "least cosine": probe.least("cosine"),
+        "L, after": probe.last("L"),
+        "steps, after": probe.last("steps, free"),
+    }
+    return Outcome(numbers, {**learned.curves(), **probe.curves()}, spec)
+
+
+# -- what the results say -------------------------------------------------------------------------------------------
+
+
+def verdict(results: Results) -> Verdict:
+    """EqProp beside each of the others, on every network."""
+    claims: list[Claim] = []
+    for model in results.choices("model"):
+        cells = {cell.configuration.rule: cell for cell in results.where(model=model)}
+        ours, bptt = cells.get("local"), cells.get("bptt")
+        if ours is None:
+            continue
+        claims.append(_accurate(model, ours, cells))
+        claims.append(_exact(model, ours, cells))
+        if bptt is not None:
+            claims.append(_smaller(model, ours, bptt))
+            claims.append(_time(model, ours, cells))
+    return Verdict(tuple(claims), (_slow(results),))
+
+
+def _accurate(model: str, ours: Cell, cells: dict[str, Cell]) -> Claim:
+    says = f"{model}: local learning is within a point of the best"
+    best = max(cells.values(), key=lambda cell: cell.mean("accuracy"))
+    behind = 100.0 * (best.mean("accuracy") - ours.mean("accuracy"))
+    found = "; ".join(f"{rule} {cell.said('accuracy', '.2f', 100)} %" for rule, cell in cells.items())
+    return judged(says, behind <= 1.0, found, "", f"{behind:.2f} points behind {best.configuration.rule}")
+
+
+def _exact(model: str, ours: Cell, cells: dict[str, Cell]) -> Claim:
+    says = f"{model}: its gradient is nearer to the true one than those of JFB and the phantom"
+    biased = [cells[rule] for rule in ("jfb", "phantom") if rule in cells]
+    name = "gradient error, at last"
+    found = "; ".join(f"{rule} {cell.said(name, '.1e')}" for rule, cell in cells.items())
+    holds = all(ours.mean(name) < cell.mean(name) for cell in biased) if biased else None
+    return judged(says, holds, f"relative error after training: {found}")
+
+
+def _smaller(model: str, ours: Cell, bptt: Cell) -> Claim:
+    says = f"{model}: it takes less memory than backpropagation through time"
+    ratio = ours.mean("peak bytes") / bptt.mean("peak bytes")
+    found = f"{number(ratio, '.3f')} of its activations ({ours.mean('peak bytes') / 1e6:.2f} of "
+    return judged(says, ratio < 1.0, found + f"{bptt.mean('peak bytes') / 1e6:.2f} MB)", "1.06 of BP")
+
+
+def _time(model: str, ours: Cell, cells: dict[str, Cell]) -> Claim:
+    says = f"{model}: a gradient takes at most three times as long as by backpropagation through time"
+    base = cells["bptt"].mean("step seconds")
+    found = "; ".join(f"{rule} {cell.mean('step seconds') / base:.2f}" for rule, cell in cells.items())
+    return judged(says, ours.mean("step seconds") <= 3.0 * base, f"of BPTT's processor time: {found}")
+
+
+def _slow(results: Results) -> Criterion:
+    ratios = []
+    for model in results.choices("model"):
+        ours, bptt = results.first(model=model, rule="local"), results.first(model=model, rule="bptt")
+        if ours is not None and bptt is not None:
+            ratios.append(ours.mean("step seconds") / bptt.mean("step seconds"))
+    worst = max(ratios, default=math.nan)
+    met = None if math.isnan(worst) else worst > 200.0
+    return Criterion(
+        "TERMINATE: more than 200 times backpropagation in time", met, f"{number(worst, '.2f')} times BPTT"
+    )
+
+
+def figure(results: Results) -> Figure:
+    """Learning curves of the first network, and each rule's memory."""
+    page = blank(10.5, 4.4)
+    left, right = page.subplots(1, 2)
+    models = results.choices("model")
+    detail = f"{models[0]}, test samples" if models else ""
+    dress(left, "Accuracy over training", detail, "epoch", "accuracy (%)")
+    for color, rule in zip(CYCLE, RULES, strict=False):
+        cell = results.first(model=models[0], rule=rule) if models else None
+        runs = [] if cell is None else [r.arrays["history/test_accuracy"] for r in cell.runs if r.arrays]
+        if runs and len({len(r) for r in runs}) == 1:
+            line(left, np.arange(len(runs[0])), 100.0 * np.array(runs), rule, color)
+    whole_numbers(left)
+    if left.lines:
+        key(left)
+    bars = {m: [v / 1e6 for v in (_of(results, m, rule, "peak bytes") for rule in RULES)] for m in models}
+    grouped_bars(right, RULES, bars, "Peak memory of a gradient", "above parameters and data, batch 32", "MB", True)
+    return page
+
+
+def _of(results: Results, model: str, rule: str, name: str) -> np.ndarray:
+    cell = results.first(model=model, rule=rule)
+    return np.array([np.nan]) if cell is None else cell.values(name)
+
+
+EXPERIMENT = Experiment(
+    name="deq_comparison",
+    number=10,
+    question="What do equilibrium propagation, implicit differentiation, JFB, the phantom gradient and backpropagation "
+    "through time make of one network?",
+    prior="planned",
+    bar="one table: accuracy, time of a step, peak bytes and gradient error, five seeds",
+    configuration=Compared,
+    configurations=configurations,
+    run=run,
+    figure=figure,
+    verdict=verdict,
+    columns=(
+        Column("accuracy", "accuracy, %", ".2f", 100.0),
+        Column("step seconds", "gradient, ms", ".1f", 1e3),
+        Column("peak bytes", "activations, MB", ".2f", 1e-6),
+        Column("peak bytes of the process", "process, MB", ".1f", 1e-6),
+        Column("gradient error, at first", "error at first", ".1e"),
+        Column("gradient error, at last", "error at last", ".1e"),
+        Column("L, after", "L after", ".2f"),
+    ),
+    alone=True,
+)
