@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from neuro_eq.experiments.training.loop import learn
 from neuro_eq.figures.style import CYCLE, dress
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FIXED = (0.01, 0.05, 0.1, 0.2, 0.21, 0.22, 0.23, 0.24, 0.25, 0.26, 0.5)
@@ -55,7 +56,7 @@ class Nudged(Configuration):
     """
 
     backend: str = "torch"
-    dtype: str = "float32"  # type: ignore[assignment]  # narrower than the base's, and as good
+    dtype: Literal["float64", "float32"] = "float32"
     network: str = "prior, quarter"
     rule: Rule = "one-sided vector field"
     beta: float = 0.22
@@ -79,7 +80,14 @@ class Nudged(Configuration):
 def configurations(scale: Scale) -> list[Nudged]:
     """The earlier configuration first; then the same by AsymEP, and the energy transformer."""
     if scale == "quick":
-        small = {"network": "prior, tiny", "epochs": 2, "train": 96, "test": 64, "batch_size": 32, "lr": 1e-2}
+        small: dict[str, Any] = {
+            "network": "prior, tiny",
+            "epochs": 2,
+            "train": 96,
+            "test": 64,
+            "batch_size": 32,
+            "lr": 1e-2,
+        }
         rows = [Nudged(beta=beta, **small) for beta in (0.05, 0.22)]
         rows.append(Nudged(beta=0.3, last_beta=0.2, **small))
         rows.append(Nudged(beta=0.22, rule="asymep", **small))
@@ -315,7 +323,7 @@ def figure(results: Results) -> Figure:
     return page
 
 
-def _courses(axes: object, results: Results, name: str, title: str, what: str, scale: float) -> None:
+def _courses(axes: Axes, results: Results, name: str, title: str, what: str, scale: float) -> None:
     cells = [c for c in results if c.configuration.rule == "one-sided vector field"][:8]
     drawn = False
     for color, cell in zip(CYCLE, cells, strict=False):
@@ -324,12 +332,12 @@ def _courses(axes: object, results: Results, name: str, title: str, what: str, s
             drawn = True
             last = cell.configuration.last_beta
             word = f"β = {cell.configuration.beta:g}" + ("" if last is None else f" to {last:g}")
-            line(axes, np.arange(len(runs[0])), scale * np.array(runs), word, color)  # type: ignore[arg-type]
+            line(axes, np.arange(len(runs[0])), scale * np.array(runs), word, color)
     if drawn:
-        dress(axes, title, "one-sided vector field", "epoch", what)  # type: ignore[arg-type]
-        key(axes)  # type: ignore[arg-type]
+        dress(axes, title, "one-sided vector field", "epoch", what)
+        key(axes)
     else:
-        nothing(axes, "the curves were not kept")  # type: ignore[arg-type]
+        nothing(axes, "the curves were not kept")
 
 
 EXPERIMENT = Experiment(

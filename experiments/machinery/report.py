@@ -52,8 +52,8 @@ img { max-width: 100%; height: auto; } details { margin-top: 1rem; } summary { c
 </dl>
 
 <h2>Verdict</h2>
-{% if part.scale == "quick" %}<p class="muted">A quick run shows that the experiment works. Its networks are tiny and its
-runs short: what it says of the claims is no evidence.</p>{% endif %}
+{% if part.scale == "quick" %}<p class="muted">A quick run shows that the experiment works.
+Its networks are tiny and its runs short: what it says of the claims is no evidence.</p>{% endif %}
 <div class="scroll"><table>
 <tr><th>claim</th><th></th><th>prior</th><th>found</th></tr>
 {% for claim in part.claims %}

@@ -1,0 +1,243 @@
+"""Question 6: what does a gradient take of memory, against width and the number of steps?"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from neuro_eq.experiments.machinery.drawing import blank, key, line
+from neuro_eq.experiments.machinery.experiment import (
+    Claim,
+    Column,
+    Configuration,
+    Experiment,
+    Outcome,
+    Scale,
+    Verdict,
+    judged,
+)
+from neuro_eq.experiments.machinery.results import Cell, Results
+from neuro_eq.experiments.training.footprint import Way, footprint, parameter_bytes
+from neuro_eq.figures.style import CYCLE, dress
+from neuro_eq.models import energy_transformer, looped_transformer
+from neuro_eq.spec import Network
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WAYS: tuple[Way, ...] = (
+    "local", "bptt", "checkpointed bptt", "torchdeq", "implicit", "jfb", "one application", "dyadic",
+)  # fmt: skip
+"""Local learning, and what it is held against.  A reversible network is not there: nothing in the library is one."""
+
+AT = 30
+"""T at which ways are compared."""
+
+FLAT = 0.05
+"""By how much activations may grow from the smallest T to the largest and count as flat."""
+
+
+class Footprint(Configuration):
+    """One way to a gradient of one block that settles in T steps.
+
+    Args:
+        way: see :data:`WAYS`.
+        model: ``"energy_transformer"`` or ``"looped_transformer"``, a conventional block.
+        width: d of a token; four heads, sixteen tokens.
+        steps: T.
+        batch: samples.
+    """
+
+    backend: str = "torch"
+    dtype: Literal["float64", "float32"] = "float32"
+    way: Way = "local"
+    model: str = "energy_transformer"
+    width: int = 64
+    steps: int = 30
+    batch: int = 64
+
+    @property
+    def label(self) -> str:
+        return f"{self.model}, d {self.width}, T = {self.steps}, {self.way}"
+
+
+def configurations(scale: Scale) -> list[Footprint]:
+    """T at one width, and width at one T."""
+    if scale == "quick":
+        chosen: tuple[tuple[Way, int], ...] = (("local", 10), ("local", 30), ("bptt", 30))
+        return [Footprint(way=way, width=16, steps=steps, batch=8) for way, steps in chosen]
+    widths = (64, 128, 256, 512) if scale == "medium" else (64, 128, 256, 512, 1024, 2048, 4096)
+    rows = []
+    for model in ("energy_transformer", "looped_transformer"):
+        rows += [Footprint(way=w, model=model, width=128, steps=t) for w in WAYS for t in (10, 30, 100, 200)]
+        rows += [Footprint(way=w, model=model, width=d, steps=AT) for w in WAYS for d in widths if d != 128]
+    return rows
+
+
+def network(config: Footprint) -> Network:
+    """One block on sixteen patches of an image of the size of MNIST's."""
+    if config.model == "looped_transformer":
+        return looped_transformer((28, 28), 10, patch=7, width=config.width, heads=4, attention="softmax")
+    return energy_transformer((28, 28), 10, patch=7, width=config.width, heads=4)
+
+
+def run(config: Footprint, seed: int) -> Outcome:
+    """Measure in a process of its own; seeds are repetitions."""
+    spec = network(config)
+    took = footprint(spec, way=config.way, steps=config.steps, batch=config.batch, dtype=config.dtype)
+    own = float(parameter_bytes(spec, config.dtype))
+    return Outcome(
+        {
+            "activations": took["allocated"],
+            "process": took["process"],
+            "parameters": own,
+            # Parameters, their gradient, and the two moments of Adam.
+            "total": took["allocated"] + 4.0 * own,
+            "seconds": took["seconds"],
+        },
+        network=spec,
+    )
+
+
+# -- what the results say -------------------------------------------------------------------------------------------
+
+
+def verdict(results: Results) -> Verdict:
+    """Flatness in T, the ratio to backpropagation at T = 30, and totals."""
+    claims: list[Claim] = []
+    for model in results.choices("model"):
+        rows = results.where(model=model)
+        claims += [
+            _flat(model, rows),
+            _share(model, rows),
+            _others(model, rows),
+            _total(model, rows),
+            _slower(model, rows),
+        ]
+    return Verdict(tuple(claims))
+
+
+def _flat(model: str, rows: Results) -> Claim:
+    says = f"{model}: activations do not grow with T"
+    cells = _over_steps(rows, "local")
+    if len(cells) < 2:
+        return judged(says, None, "only one T")
+    values = np.array([cell.mean("activations") for cell in cells])
+    found = "; ".join(f"T = {c.configuration.steps}: {c.mean('activations') / 1e6:.2f} MB" for c in cells)
+    return judged(says, bool(values.max() <= (1.0 + FLAT) * values.min()), found)
+
+
+def _share(model: str, rows: Results) -> Claim:
+    says = f"{model}: activations are at most a tenth of backpropagation's at T = {AT}"
+    pairs = _pairs(rows, "bptt")
+    if not pairs:
+        return judged(says, None, "not run", "1.06 of BP, aim below 0.5")
+    ratios = {d: ours.mean("activations") / bptt.mean("activations") for d, (ours, bptt) in pairs.items()}
+    whole = {d: ours.mean("process") / bptt.mean("process") for d, (ours, bptt) in pairs.items()}
+    found = "; ".join(f"d {d}: {r:.3f} (of the process {whole[d]:.3f})" for d, r in ratios.items())
+    return judged(says, max(ratios.values()) <= 0.1, found, "1.06 of BP, aim below 0.5")
+
+
+def _others(model: str, rows: Results) -> Claim:
+    says = f"{model}: they are no more than those of any other way"
+    parts, holds = [], True
+    for way in WAYS[1:]:
+        pairs = _pairs(rows, way)
+        if not pairs:
+            continue
+        ratios = [ours.mean("activations") / other.mean("activations") for ours, other in pairs.values()]
+        if not np.isfinite(ratios).all():
+            parts.append(f"{way}: not run")
+            continue
+        holds &= max(ratios) <= 1.0
+        parts.append(f"{way} {min(ratios):.3f} to {max(ratios):.3f}")
+    if not parts:
+        return judged(says, None, "not run")
+    return judged(says, holds, f"ours as a share of: {'; '.join(parts)}; a reversible network: not run")
+
+
+def _total(model: str, rows: Results) -> Claim:
+    says = f"{model}: with parameters, gradient and Adam's moments local learning takes less than half"
+    pairs = _pairs(rows, "bptt")
+    if not pairs:
+        return judged(says, None, "not run")
+    ratios = {d: ours.mean("total") / bptt.mean("total") for d, (ours, bptt) in pairs.items()}
+    found = "; ".join(f"d {d}: {ratio:.3f}" for d, ratio in ratios.items())
+    return judged(says, max(ratios.values()) < 0.5, f"of BPTT's total at T = {AT}, batch 64: {found}", "aim below 0.5")
+
+
+def _slower(model: str, rows: Results) -> Claim:
+    says = f"{model}: it takes at most twice the time of backpropagation"
+    pairs = _pairs(rows, "bptt")
+    if not pairs:
+        return judged(says, None, "not run")
+    ratios = {d: ours.mean("seconds") / bptt.mean("seconds") for d, (ours, bptt) in pairs.items()}
+    found = "; ".join(f"d {d}: {ratio:.2f}" for d, ratio in ratios.items())
+    return judged(says, max(ratios.values()) <= 2.0, f"processor time at T = {AT} and 10 nudged steps a phase: {found}")
+
+
+def _over_steps(rows: Results, way: Way) -> list[Cell]:
+    """The cells of one width that has several T."""
+    cells = list(rows.where(way=way))
+    widths = [cell.configuration.width for cell in cells]
+    common = max(widths, key=widths.count, default=0)
+    return sorted((c for c in cells if c.configuration.width == common), key=lambda c: c.configuration.steps)
+
+
+def _pairs(rows: Results, way: Way) -> dict[int, tuple[Cell, Cell]]:
+    """For every width local learning and another way at the usual T."""
+    found = {}
+    for ours in rows.where(way="local", steps=AT):
+        other = rows.first(way=way, steps=AT, width=ours.configuration.width)
+        if other is not None:
+            found[ours.configuration.width] = (ours, other)
+    return dict(sorted(found.items()))
+
+
+def figure(results: Results) -> Figure:
+    """Activations over T and over width, each way a line."""
+    models = results.choices("model")
+    page = blank(10.5, 4.2 * max(len(models), 1))
+    axes = page.subplots(max(len(models), 1), 2, squeeze=False)
+    for (left, right), model in zip(axes, models, strict=False):
+        rows = results.where(model=model)
+        dress(left, "Activations against T", f"{model}, above parameters and data", "T", "MB")
+        dress(right, "Activations against width", f"{model}, T = {AT}", "d", "MB")
+        for color, way in zip(CYCLE, WAYS, strict=False):
+            cells = _over_steps(rows, way)
+            wide = sorted(rows.where(way=way, steps=AT), key=lambda cell: cell.configuration.width)
+            for panel, part, field in ((left, cells, "steps"), (right, wide, "width")):
+                usable = [c for c in part if not math.isnan(c.mean("activations"))]
+                if usable:
+                    runs = np.array([c.values("activations") / 1e6 for c in usable]).T
+                    line(panel, [getattr(c.configuration, field) for c in usable], runs, way, color)
+                    panel.set_xscale("log")
+                    panel.set_yscale("log")
+        if left.lines:
+            key(left)
+    return page
+
+
+EXPERIMENT = Experiment(
+    name="memory",
+    number=6,
+    question="What does a gradient take of memory, against width and the number of steps, by local learning and by "
+    "what it is held against?",
+    prior="1.06 of BP (aim below 0.5)",
+    bar="activations flat in T, and at most a tenth of backpropagation through time's at T = 30",
+    configuration=Footprint,
+    configurations=configurations,
+    run=run,
+    figure=figure,
+    verdict=verdict,
+    columns=(
+        Column("activations", "activations, MB", ".2f", 1e-6),
+        Column("process", "process, MB", ".1f", 1e-6),
+        Column("parameters", "parameters, MB", ".2f", 1e-6),
+        Column("total", "with Adam, MB", ".2f", 1e-6),
+        Column("seconds", "processor time, s", ".3f"),
+    ),
+    alone=True,
+)

@@ -1,0 +1,137 @@
+"""Every experiment runs at its quick scale from the command to the page, and its pure parts are what they say."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import neuro_eq as ne
+from neuro_eq.experiments.adaptive_compute import READ, Course, auroc, exits, least_threshold
+from neuro_eq.experiments.commands import app
+from neuro_eq.experiments.contraction import APART, Contraction, energy_rise, from_many_starts
+from neuro_eq.experiments.contraction import run as run_contraction
+from neuro_eq.experiments.machinery.catalogue import EXPERIMENTS, find
+from neuro_eq.experiments.machinery.store import found_in
+from neuro_eq.experiments.training.footprint import footprint, parameter_bytes
+from neuro_eq.experiments.training.loop import Learned
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_quick_scale_runs_from_the_command_to_the_page(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="torch is not installed (extra: torch)")
+    pytest.importorskip("jinja2", reason="jinja2 is not installed (extra: experiments)")
+    done = CliRunner().invoke(app, ["run", name, "--workers", "0", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    (results,) = found_in(tmp_path)
+    experiment = find(name)
+    assert len(results) == len(experiment.configurations("quick"))
+    for cell in results:
+        assert len(cell.runs) == experiment.seeds["quick"]
+        for run in cell.runs:
+            assert run.numbers, "a run finds numbers"
+            assert run.provenance.spec, "and says of which network"
+    done = CliRunner().invoke(app, ["report", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for claim in experiment.verdict(results).claims:
+        assert claim.found, "a claim says what was found"
+    assert page.count("<tr>") > len(results)
+    # A verdict is of the numbers alone: without the arrays it says the same.
+    for path in tmp_path.rglob("*.h5"):
+        path.unlink()
+    (again,) = found_in(tmp_path)
+    assert experiment.verdict(again) == experiment.verdict(results)
+    experiment.figure(again)
+
+
+def test_the_same_run_finds_the_same() -> None:
+    config = Contraction(model="looped_mlp", task="attractor", hidden=6, epochs=2, starts=3)
+    left, right = run_contraction(config, 1), run_contraction(config, 1)
+    np.testing.assert_equal(dict(left.numbers), dict(right.numbers))
+    other = run_contraction(config, 2)
+    assert dict(other.numbers) != dict(left.numbers)
+
+
+def test_starts_end_together_within_the_budget_and_apart_beyond_it() -> None:
+    """A population that drives itself by w·I with tanh has one fixed point for w < 1, and ±a for w > 1."""
+    for weight, several in ((0.5, False), (2.0, True)):
+        spec = ne.models.looped_mlp(2, 3, 2, bias=False)
+        net = ne.compile(spec, "reference")
+        net.set_parameters({"hidden_hidden.weight": weight * np.eye(3), "input_hidden.weight": np.zeros((3, 2))})
+        apart, converged = from_many_starts(net, np.zeros((2, 2)), 12, seed=0)
+        assert (apart > APART) == several
+        assert converged == 1.0
+        if several:
+            # Twelve starts of three units: at least one sign differs, and each differing unit is 2a apart in u.
+            a = 1.9150080481545  # u = 2 tanh(u)
+            sizes = [2 * a * math.sqrt(k / 3) for k in range(1, 4)]
+            assert min(abs(apart - size) for size in sizes) < 1e-5
+
+
+def test_the_energy_rises_where_a_step_is_too_long() -> None:
+    """``G = ½u² − ½wu²`` of one identity unit: steps of 0.1 descend for w = −5, and overshoot for w = −50."""
+    for weight, rises in ((-5.0, False), (-50.0, True)):
+        spec = ne.models.looped_mlp(1, 1, 2, bias=False, activation="identity")
+        net = ne.compile(spec, "reference")
+        net.set_parameters({"hidden_hidden.weight": [[weight]], "input_hidden.weight": [[1.0]]})
+        assert (energy_rise(net, np.ones((1, 1)), steps=5) > 1e-9) == rises
+
+
+def course(margin: list[list[float]], right: list[list[bool]]) -> Course:
+    """Samples whose answers lead by this much at each reading; later readings are as the last one given."""
+    samples = len(margin[0])
+    full = [*margin, *[margin[-1]] * (len(READ) - len(margin))]
+    correct = [*right, *[right[-1]] * (len(READ) - len(right))]
+    nothing = np.zeros(samples)
+    return Course(np.full(samples, READ[-1]), nothing, np.array(correct), np.array(full), nothing)
+
+
+def test_a_sample_leaves_when_it_leads_by_enough() -> None:
+    one = course([[0.9, 0.1], [0.9, 0.6]], [[True, False], [True, True]])
+    steps, right = exits(one, 0.5)
+    assert steps.tolist() == [READ[0], READ[1]]
+    assert right.all()
+    steps, right = exits(one, 0.0)
+    assert steps.tolist() == [READ[0], READ[0]]
+    assert right.tolist() == [True, False]
+    assert 0.1 < least_threshold(one) <= 0.12
+    never, _ = exits(one, 0.95)
+    assert never.tolist() == [READ[-1]] * 2
+
+
+def test_the_area_under_the_curve_counts_pairs() -> None:
+    score = np.array([0.1, 0.4, 0.35, 0.8])
+    assert auroc(score, np.array([False, False, True, True])) == 0.75
+    assert auroc(np.ones(4), np.array([False, False, True, True])) == 0.5
+    assert math.isnan(auroc(score, np.zeros(4, bool)))
+
+
+@pytest.mark.slow
+def test_backpropagation_keeps_every_step_and_local_learning_none() -> None:
+    """At least one state for every step of BPTT, and no more for more steps of local learning."""
+    pytest.importorskip("torch", reason="torch is not installed (extra: torch)")
+    spec = ne.models.looped_mlp(10, 64, 3)
+    found = {
+        (way, steps): footprint(spec, way=way, steps=steps, batch=50, dtype="float32", rounds=1)
+        for way, steps in (("local", 5), ("local", 45), ("bptt", 45))
+    }
+    state = 50 * 64 * 4
+    assert found["bptt", 45]["allocated"] >= 45 * state
+    assert found["local", 45]["allocated"] == pytest.approx(found["local", 5]["allocated"], rel=0.02)
+    assert found["local", 45]["allocated"] >= state
+    assert parameter_bytes(spec) == 4 * (10 * 64 + 64 * 64 + 64 + 3 * 64 + 3)
+
+
+def test_curves_have_an_entry_for_every_epoch() -> None:
+    from neuro_eq.training import Epoch
+
+    epochs = tuple(Epoch(i, *[float(i)] * 11) for i in range(3))
+    curves = Learned(epochs).curves()
+    assert curves["history/test_accuracy"].tolist() == [0.0, 1.0, 2.0]
+    assert json.dumps({name: values.tolist() for name, values in curves.items()})
