@@ -19,11 +19,13 @@ from neuro_eq.backend import backends
 from neuro_eq.cli.main import app
 from neuro_eq.datasets import DATASETS
 from neuro_eq.engine import Engine
+from neuro_eq.experiments.machinery import claims
 from neuro_eq.methods import METHODS
 from neuro_eq.specfile import read_toml
 from neuro_eq.synapses import SYNAPSES
 
 ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "docs" / "results"
 SUMMARY = re.compile(r"^\* `(?P<name>\w+)`: .*\.\.\.$", flags=re.MULTILINE)
 MARKER = re.compile(r"^<!-- generated: (?P<name>[\w-]+) -->$", flags=re.MULTILINE)
 
@@ -132,5 +134,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "support": support,
     "datasets": datasets,
     "examples": examples,
+    "claims": lambda: claims.claims(RESULTS),
+    "experiments": lambda: claims.experiments(RESULTS),
 }
 """The parts by the name that a page gives."""

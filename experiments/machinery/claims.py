@@ -1,0 +1,115 @@
+"""Pages of the docs, from the published summaries: which earlier claims hold, and every table with its figure.
+
+Nothing on them is typed.  What did not run is there, and says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from neuro_eq.experiments.machinery.catalogue import EXPERIMENTS, find
+from neuro_eq.experiments.machinery.experiment import Experiment, Verdict
+from neuro_eq.experiments.machinery.publication import Summary, load
+from neuro_eq.experiments.machinery.report import columns_in
+from neuro_eq.experiments.machinery.results import Results
+
+NOT_RUN = "not run"
+STATES = {True: "met", False: "not met", None: "not looked at"}
+
+
+def claims(folder: Path, experiments: Sequence[Experiment] | None = None) -> str:
+    """One table: every claim that earlier work made, what it said, what was found, and whether it holds."""
+    lines = [row("", "claim", "earlier", "found", "runs"), row(*["---"] * 5)]
+    for experiment in _all(experiments):
+        found = load(experiment, folder)
+        if found is None:
+            where = f"[{experiment.number}](experiments.md#{experiment.name})"
+            lines.append(row(NOT_RUN, experiment.question, experiment.prior, "–", where))
+            continue
+        results, _ = found
+        for claim in experiment.verdict(results).claims:
+            if claim.prior:
+                what = claim.found + (f" ({claim.why})" if claim.why else "")
+                where = f"[{experiment.number}](experiments.md#{experiment.name}), {results.scale}, n = {results.seeds}"
+                lines.append(row(f"**{claim.standing.value}**", claim.says, claim.prior, what, where))
+    return "\n".join(lines)
+
+
+def experiments(folder: Path, known: Sequence[Experiment] | None = None, pictures: str = "results") -> str:
+    """A section for each experiment: question, verdict, figure, table, and where the numbers come from."""
+    return "\n\n".join(_section(experiment, folder, pictures) for experiment in _all(known))
+
+
+def _all(known: Sequence[Experiment] | None) -> list[Experiment]:
+    found = [find(name) for name in EXPERIMENTS] if known is None else list(known)
+    return sorted(found, key=lambda experiment: experiment.number)
+
+
+def _section(experiment: Experiment, folder: Path, pictures: str) -> str:
+    head = [
+        f"## {experiment.name} {{#{experiment.name}}}",
+        f"**Question {experiment.number}.** {experiment.question}",
+        f"*Earlier:* {cell(experiment.prior)}. *Asked for:* {cell(experiment.bar)}.",
+    ]
+    found = load(experiment, folder)
+    if found is None:
+        return "\n\n".join([*head, f"{NOT_RUN.capitalize()}."])
+    results, kept = found
+    return "\n\n".join(
+        [
+            *head,
+            _verdict(experiment.verdict(results)),
+            f"![{experiment.name}]({pictures}/{experiment.name}.png)",
+            _table(results),
+            _settings(results),
+            _made(kept),
+        ]
+    )
+
+
+def _verdict(verdict: Verdict) -> str:
+    lines = [row("claim", "", "found"), row(*["---"] * 3)]
+    for claim in verdict.claims:
+        found = claim.found + (f" ({claim.why})" if claim.why else "")
+        lines.append(row(claim.says, f"**{claim.standing.value}**", found))
+    for criterion in verdict.criteria:
+        lines.append(row(criterion.name, STATES[criterion.met], criterion.found))
+    return "\n".join(lines)
+
+
+def _table(results: Results) -> str:
+    columns = columns_in(results)
+    lines = [row("configuration", "n", *(column.title for column in columns))]
+    lines.append(row("---", *["---:"] * (1 + len(columns))))
+    for one in results:
+        numbers = [one.shown(column) for column in columns]
+        lines.append(row(one.configuration.label, str(len(one.runs)), *numbers))
+    return "\n".join(lines)
+
+
+def _settings(results: Results) -> str:
+    shared, differ = results.settings()
+    common = ", ".join(f"{name} = {value}" for name, value in shared.items())
+    return f"All rows, scale {results.scale}: {cell(common)}. They differ in {', '.join(differ) or 'nothing'}."
+
+
+def _made(kept: Summary) -> str:
+    lines = []
+    for made in kept.made:
+        packages = ", ".join(f"{name} {version}" for name, version in made.packages.items())
+        lines.append(
+            f"Code `{made.code}`, {made.backend} {made.dtype} on {made.device} ({made.machine}), {packages}; "
+            f"{made.seconds / 3600:.2f} hours of runs, the last on {made.date[:10]}."
+        )
+    return "\n\n".join(lines)
+
+
+def row(*cells: str) -> str:
+    """A line of a table in Markdown."""
+    return f"| {' | '.join(cell(text) for text in cells)} |"
+
+
+def cell(text: str) -> str:
+    """A text that does not end its cell, and is not taken for markup."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

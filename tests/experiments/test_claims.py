@@ -1,0 +1,85 @@
+"""The pages of results say what the published numbers say, and "not run" where there are none."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from neuro_eq.experiments.commands import app
+from neuro_eq.experiments.machinery import claims
+from neuro_eq.experiments.machinery.catalogue import EXPERIMENTS, find
+from neuro_eq.experiments.machinery.publication import load
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMITTED = ROOT / "docs" / "results"
+NAME = "squares:EXPERIMENT"
+
+
+@pytest.fixture
+def published(square: Path, tmp_path: Path) -> Path:
+    """A folder with the summary of the small experiment."""
+    pytest.importorskip("jinja2", reason="jinja2 is not installed (extra: experiments)")
+    out, kept = tmp_path / "out", tmp_path / "kept"
+    runner = CliRunner()
+    for arguments in (
+        ["run", NAME, "--scale", "medium", "--workers", "0", "--out", str(out)],
+        ["report", str(out), "--publish", str(kept)],
+    ):
+        done = runner.invoke(app, arguments)
+        assert done.exit_code == 0, done.output
+    assert square.exists()
+    return kept
+
+
+def test_a_claim_has_its_earlier_figure_and_ours(published: Path) -> None:
+    experiment = find(NAME)
+    (line,) = claims.claims(published, [experiment]).splitlines()[2:]
+    assert "**holds**" in line
+    assert "said so" in line
+    assert "all of them" in line
+    assert "medium, n = 2" in line
+    assert line.count("|") == 6
+    page = claims.experiments(published, [experiment])
+    assert "| x = 1 | 2 | 1.5 ± 0.7 |" in page
+    assert "![square](results/square.png)" in page
+    assert "squares are &lt;positive>" in page
+    assert re.search(r"Code `[0-9a-f]{16}`, reference float64", page)
+
+
+def test_what_did_not_run_says_so(published: Path) -> None:
+    other = replace(find(NAME), name="cube", number=-1)
+    table = claims.claims(published, [find(NAME), other]).splitlines()
+    assert table[2].startswith("| not run | What is x²?"), "in the order of the questions"
+    assert "Not run." in claims.experiments(published, [other])
+    assert "±" not in claims.experiments(published, [other])
+
+
+def test_an_edited_number_changes_the_verdict(published: Path) -> None:
+    """Nothing that is shown is kept: it is computed from the numbers."""
+    path = published / "square.json"
+    path.write_text(path.read_text().replace('"square": [1.0, 2.0]', '"square": [-1.0, 2.0]'))
+    assert "**does not hold**" in claims.claims(published, [find(NAME)])
+    assert "0.5 ± 2.1" in claims.experiments(published, [find(NAME)])
+
+
+def test_every_experiment_is_on_the_pages() -> None:
+    table, page = claims.claims(COMMITTED), claims.experiments(COMMITTED)
+    for name in EXPERIMENTS:
+        assert f"experiments.md#{name}" in table
+        assert f"## {name} " in page
+    for name, marker in (("claims", "claims"), ("experiments", "experiments")):
+        assert f"<!-- generated: {marker} -->" in (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_what_is_committed_belongs_to_an_experiment() -> None:
+    for path in COMMITTED.glob("*.json"):
+        found = load(find(path.stem), COMMITTED)
+        assert found is not None
+        results, _ = found
+        assert results.scale != "quick"
+        assert path.with_suffix(".png").exists()
+        assert results.experiment.verdict(results).claims
