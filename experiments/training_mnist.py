@@ -85,7 +85,8 @@ def configurations(scale: Scale) -> list[Trained]:
         rows.append(Trained(network="prior, tiny", rule="asymep", beta=0.22, **earlier))
         return rows
     if scale == "medium":
-        few, some = ({"train": count, "test": 2000} for count in (1000, 4000))
+        few: dict[str, Any] = {"train": 1000, "test": 2000}
+        some: dict[str, Any] = {"train": 4000, "test": 2000}
         rows = [Trained(network="prior, small", rule=r, beta=0.2, **PRIOR, **few, epochs=8) for r in _earlier_rules()]
         return rows + [Trained(network="energy transformer", rule=r, **ENERGY, **some, epochs=15) for r in _rules()]
     rows = [Trained(network="prior", rule=r, beta=0.22, **PRIOR, epochs=15) for r in _earlier_rules()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from neuro_eq.experiments.machinery.catalogue import EXPERIMENTS, find
+from neuro_eq.experiments.machinery.catalogue import EXPERIMENTS, OPEN, find
 from neuro_eq.experiments.machinery.experiment import Experiment, Verdict
 from neuro_eq.experiments.machinery.publication import Summary, load
 from neuro_eq.experiments.machinery.report import columns_in
@@ -33,6 +33,8 @@ def claims(folder: Path, experiments: Sequence[Experiment] | None = None) -> str
                 what = claim.found + (f" ({claim.why})" if claim.why else "")
                 where = f"[{experiment.number}](experiments.md#{experiment.name}), {results.scale}, n = {results.seeds}"
                 lines.append(row(f"**{claim.standing.value}**", claim.says, claim.prior, what, where))
+    if experiments is None:
+        lines += [row(NOT_RUN, question, "–", "–", str(number)) for number, question in OPEN.items()]
     return "\n".join(lines)
 
 

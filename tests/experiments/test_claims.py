@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from neuro_eq.experiments.commands import app
 from neuro_eq.experiments.machinery import claims
-from neuro_eq.experiments.machinery.catalogue import EXPERIMENTS, find
+from neuro_eq.experiments.machinery.catalogue import EXPERIMENTS, OPEN, find
 from neuro_eq.experiments.machinery.publication import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +71,9 @@ def test_every_experiment_is_on_the_pages() -> None:
     for name in EXPERIMENTS:
         assert f"experiments.md#{name}" in table
         assert f"## {name} " in page
+    numbers = {find(name).number for name in EXPERIMENTS}
+    assert not numbers & set(OPEN)
+    assert numbers | set(OPEN) | {1} == set(range(1, 16)), "every question is there, run or not"
     for name, marker in (("claims", "claims"), ("experiments", "experiments")):
         assert f"<!-- generated: {marker} -->" in (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
 
