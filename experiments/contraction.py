@@ -28,7 +28,7 @@ from neuro_eq.experiments.machinery.experiment import (
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.machinery.statistics import spearman
 from neuro_eq.experiments.tasks import attractor, memorisation, xor
-from neuro_eq.experiments.tasks.networks import ROWS
+from neuro_eq.experiments.tasks.networks import IMAGES, NETWORKS
 from neuro_eq.experiments.training.diagnostics import Diagnostics
 from neuro_eq.experiments.training.lessons import Lessons, has_energy
 from neuro_eq.experiments.training.loop import learn
@@ -55,7 +55,7 @@ class Contraction(Configuration):
     """One network on one task.
 
     Args:
-        model: a name in :data:`ROWS`.
+        model: a name in :data:`NETWORKS`.
         task: ``"xor"``, ``"memorisation"`` or ``"attractor"``, whose cue stays clamped.
         hidden: units.
         budget: ‖N‖₂ ≤ budget after every step, or None.
@@ -88,12 +88,14 @@ def configurations(scale: Scale) -> list[Contraction]:
     sizes = (32,) if scale == "medium" else (16, 32, 64, 128)
     length = {"xor": 300, "memorisation": 150, "attractor": 40}
     rows = [
-        Contraction(model=m, task=t, hidden=h, budget=b, epochs=length[t], backend="numba")
+        Contraction(
+            model=m, task=t, hidden=h, budget=b, epochs=length[t], backend="torch" if m in IMAGES else "numba"
+        )
         for t in length
-        for m in ROWS
+        for m in NETWORKS
         for h in sizes
         for b in both
-    ]
+    ]  # fmt: skip
     rows += [
         Contraction(model="looped_mlp", task="memorisation", budget=None, beta=beta, epochs=150, backend="numba")
         for beta in (0.02, 0.5)
@@ -111,7 +113,7 @@ def data_of(task: str, seed: int) -> Data:
 def run(config: Contraction, seed: int) -> Outcome:
     """Train, and look at the fixed points before and after."""
     data = data_of(config.task, seed)
-    spec = ROWS[config.model](data.features, config.hidden, data.outputs)
+    spec = NETWORKS[config.model](data.features, config.hidden, data.outputs)
     how = Lessons(
         beta=config.beta, epochs=config.epochs, lr=config.lr, batch_size=16, max_steps=STEPS, budget=config.budget
     )

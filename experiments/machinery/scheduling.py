@@ -17,8 +17,8 @@ from neuro_eq.errors import BackendError
 from neuro_eq.experiments.machinery.execution import Finished, Job, execute
 from neuro_eq.experiments.machinery.store import Store
 
-LOSSES = 3
-"""Workers that one run may take down with it before it counts as failed."""
+LOSSES = 2
+"""Losses of a worker after which a run that was on it is set aside, and tried once more when it is alone."""
 
 WITHOUT_DASK = 'this needs Dask: pip install "neuro_eq[experiments]", or run in this process with --workers 0'
 
@@ -98,14 +98,36 @@ def _in_this_process(jobs: Sequence[Job]) -> Ended:
 
 def _on_a_cluster(jobs: Sequence[Job], workers: int, scheduler: str | None) -> Ended:
     try:
-        from distributed import as_completed
+        from distributed import KilledWorker, as_completed
     except ImportError:
         raise BackendError(WITHOUT_DASK) from None
     with _client(min(workers, len(jobs)), scheduler) as client:
-        futures = {client.submit(execute, job, key=f"{job.experiment}-{job.key}", pure=False): job for job in jobs}
-        for future in as_completed(list(futures), loop=client.loop, raise_errors=False):
+
+        def submit(job: Job, attempt: str) -> Any:
+            return client.submit(execute, job, key=f"{job.experiment}-{job.key}{attempt}", pure=False)
+
+        waiting, suspects = list(jobs), []
+        running: dict[Any, Job] = {}
+        ending = as_completed([], loop=client.loop, raise_errors=False)
+        while waiting or running:
+            # No more at a time than there are threads: a run that only waits on a worker is blamed for its loss, too.
+            while waiting and len(running) < max(1, sum(client.nthreads().values())):
+                job = waiting.pop(0)
+                future = submit(job, "")
+                running[future] = job
+                ending.add(future)
+            future = next(ending)
+            job, error = running.pop(future), future.exception()
+            if isinstance(error, KilledWorker):
+                suspects.append(job)
+            else:
+                yield job, future.result() if error is None else error
+            future.release()
+        # Of several runs that were on a worker one may have taken it down.  Alone, each shows whether it was that one.
+        for job in suspects:
+            future = submit(job, "-alone")
             error = future.exception()
-            yield futures.pop(future), future.result() if error is None else error
+            yield job, future.result() if error is None else error
             future.release()
 
 

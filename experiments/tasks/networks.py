@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from neuro_eq.models import gated_mlp, layered_hopfield, looped_mlp, modern_hopfield_mlp, toroidal_mlp
+from neuro_eq.models import (
+    conv_hopfield,
+    energy_transformer,
+    gated_mlp,
+    layered_hopfield,
+    looped_mlp,
+    looped_transformer,
+    modern_hopfield_mlp,
+    toroidal_mlp,
+)
 from neuro_eq.spec import Network
 
 ROWS: dict[str, Callable[[int, int, int], Network]] = {
@@ -18,3 +27,31 @@ ROWS: dict[str, Callable[[int, int, int], Network]] = {
     "gated_mlp, drive": lambda n, h, k: gated_mlp(n, h, k, gate="drive"),
 }
 """Networks that see a row of numbers: ``(n_in, n_hidden, n_out)``; the answer is read outside the dynamics."""
+
+
+def image(features: int) -> tuple[tuple[int, int], int]:
+    """A row of numbers as an image, as nearly square as it goes, and the side of its patches."""
+    height = max(side for side in range(1, int(features**0.5) + 1) if features % side == 0)
+    return (height, features // height), 2 if height % 2 == 0 and (features // height) % 2 == 0 else 1
+
+
+def _energy_transformer(n: int, h: int, k: int) -> Network:
+    shape, patch = image(n)
+    return energy_transformer(shape, k, patch=patch, width=max(h // 4, 4), heads=2)
+
+
+def _looped_transformer(n: int, h: int, k: int) -> Network:
+    shape, patch = image(n)
+    return looped_transformer(shape, k, patch=patch, width=max(h // 4, 4), heads=2, hidden=h)
+
+
+IMAGES: dict[str, Callable[[int, int, int], Network]] = {
+    "conv_hopfield": lambda n, h, k: conv_hopfield(
+        image(n)[0], k, channels=(max(h // 8, 2),) * 2, pool=None, activation="tanh", gain=0.5
+    ),
+    "energy_transformer": _energy_transformer,
+    "looped_transformer, directed": _looped_transformer,
+}
+"""Networks that see the same row as an image: maps of an eighth of the units, tokens of a quarter."""
+
+NETWORKS = {**ROWS, **IMAGES}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +117,54 @@ def test_a_lost_worker_loses_only_the_run_it_was_in(
     assert calls.count("1 0") == 2
     assert calls.count("2 0") == 1
     assert len(Store(tmp_path / "out").records()) == 4
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_lost_again_and_again_fails_its_run_alone(
+    square: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed", reason="distributed is not installed (extra: experiments)")
+    monkeypatch.setenv("TROUBLES", "killed")
+    jobs = plan(NAME, "quick", seeds=1)
+    tally = run_all(jobs, Store(tmp_path / "out"), Silent(), workers=1)
+    assert [job.entries["x"] for job in tally.done] == [2.0]
+    ((job, why),) = tally.failed
+    assert job.entries["x"] == 1.0
+    assert "KilledWorker" in why
+    assert square.read_text().splitlines().count("2 0") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("square")
+def test_the_same_command_runs_on_a_scheduler_that_is_there(tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed", reason="distributed is not installed (extra: experiments)")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, dashboard_address=":0", worker_dashboard_address=None
+    ) as cluster:
+        arguments = ["run", NAME, "--scheduler", cluster.scheduler_address, "--out", str(tmp_path / "out")]
+        done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert len(Store(tmp_path / "out" / "square" / "quick").records()) == 4
+
+
+@pytest.mark.slow
+def test_a_program_that_is_killed_keeps_what_was_finished(
+    square: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGKILL in the middle of the second of four runs; the same command then does the three that are left."""
+    monkeypatch.setenv("TROUBLES", ",killed")
+    program = "from neuro_eq.experiments.commands import app; app()"
+    command = [sys.executable, "-c", program, "run", NAME, "--workers", "0", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    store = Store(tmp_path / "out" / "square" / "quick")
+    assert [record.numbers["square"] for record in store.records()] == [1.0]
+    assert not list(tmp_path.rglob("*.part"))
+    monkeypatch.setenv("TROUBLES", "")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "3 runs done, 1 were there" in done.stdout
+    assert square.read_text().splitlines().count("1 0") == 1
 
 
 def test_other_code_on_a_worker_is_refused(square: Path) -> None:
