@@ -8,6 +8,7 @@ interrupted leaves everything that was finished, which the same command does not
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -134,7 +135,13 @@ def _on_a_cluster(jobs: Sequence[Job], workers: int, scheduler: str | None) -> E
 @contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client, LocalCluster, WorkerPlugin
+
+    class LeavesInterruptions(WorkerPlugin):
+        """Ctrl-C reaches every process of a terminal; the program ends its workers itself, without their tracebacks."""
+
+        def setup(self, worker: Any) -> None:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     quiet = {"distributed.scheduler.allowed-failures": LOSSES, "distributed.admin.tick.limit": "1h"}
     with dask.config.set(quiet):
@@ -157,4 +164,5 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
             ) as cluster,
             Client(cluster, set_as_default=False) as client,
         ):
+            client.register_plugin(LeavesInterruptions())
             yield client
