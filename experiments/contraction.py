@@ -259,7 +259,7 @@ def _grows(free: Results) -> Claim:
         "at fixed points units are saturated; at random states L is "
         f"{number(float(np.mean(free.values('L elsewhere, after'))), '.2f')} on average"
     )
-    return judged_each(says, len(above), len(cells), f"of the models, the largest of each: {found}", prior, why)
+    return judged_each(says, len(above), len(cells), f"models; the largest of each: {found}", prior, why)
 
 
 def _held(kept: Results) -> Claim:
@@ -395,7 +395,7 @@ EXPERIMENT = Experiment(
         Column("bound, after", "‖N‖ after", ".2f"),
         Column("steps, after", "steps", ".1f"),
         Column("converged, after", "converged, %", ".0f", 100.0),
-        Column("apart, after", "apart", ".0e"),
+        Column("apart, after", "apart", ".2g"),
         Column("least cosine", "least cosine", ".4f"),
     ),
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
-from typing_extensions import Self
 
 from neuro_eq.experiments.machinery.execution import Job
 
@@ -21,7 +20,7 @@ class RichProgress:
         )  # fmt: skip
         self.task: TaskID | None = None
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> RichProgress:
         self.bar.start()
         return self
 

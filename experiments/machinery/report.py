@@ -21,7 +21,7 @@ TEMPLATE = """\
 <title>{{ title }}</title>
 <style>
 :root { --ink: #222; --muted: #6b6b6b; --line: #ddd; --tint: #f6f7f8; --good: #00704f; --bad: #b23c00; }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 72rem; margin: 2rem auto;
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 80rem; margin: 2rem auto;
   padding: 0 1.2rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .3rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
 section + section { border-top: 3px solid var(--line); margin-top: 3rem; padding-top: 2rem; }
@@ -31,6 +31,7 @@ dt { color: var(--muted); } dd { margin: 0; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .92rem; width: 100%; }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { font-weight: 600; background: var(--tint); }
+td:first-child { min-width: 12rem; }
 td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th.n { text-align: right; } caption { text-align: left; padding: .2rem 0 .5rem; }
 .holds { color: var(--good); font-weight: 600; } .fails { color: var(--bad); font-weight: 600; }

@@ -8,11 +8,10 @@ interrupted leaves everything that was finished, which the same command does not
 from __future__ import annotations
 
 import logging
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from neuro_eq.errors import BackendError
 from neuro_eq.experiments.machinery.execution import Finished, Job, execute
@@ -24,6 +23,7 @@ LOSSES = 2
 WITHOUT_DASK = 'this needs Dask: pip install "neuro_eq[experiments]", or run in this process with --workers 0'
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Something that is told how the runs go."""
 
@@ -135,13 +135,9 @@ def _on_a_cluster(jobs: Sequence[Job], workers: int, scheduler: str | None) -> E
 @contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     import dask
-    from distributed import Client, LocalCluster, WorkerPlugin
+    from distributed import Client, LocalCluster
 
-    class LeavesInterruptions(WorkerPlugin):
-        """Ctrl-C reaches every process of a terminal; the program ends its workers itself, without their tracebacks."""
-
-        def setup(self, worker: Any) -> None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+    from neuro_eq.experiments.machinery.workers import LeavesInterruptions
 
     quiet = {"distributed.scheduler.allowed-failures": LOSSES, "distributed.admin.tick.limit": "1h"}
     with dask.config.set(quiet):
