@@ -82,7 +82,7 @@ def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambd
                 return Learned(tuple(epochs), f"epoch {epoch}: {lost} of {len(y)} samples diverged")
             right = correct(net.to_numpy(net.output(evidence.free)), y)
             progress = ((epoch - 1) * batches + batch) / (how.epochs * batches)
-            parameters, state = optimizer.step(net.parameters, gradient, state, rate.scale(progress), net.share)
+            parameters, state = net.stepped(optimizer, gradient, state, rate.scale(progress))
             try:
                 take(parameters)
             except SpecError as error:
