@@ -164,6 +164,9 @@ def verdict(results: Results) -> Verdict:
         prior, corrected = results.where(rule="one-sided vector field"), results.where(rule="asymep")
     claims = [_best(prior), _collapses(prior), _stable(prior), _worse_below(prior), _worse_below(corrected, ours=True)]
     claims += [_why(prior), _corrected(prior, corrected), _settled(prior), _noise(prior)]
+    claims.append(
+        judged("a nudge of each layer's own, or one that follows the cost's slope, does better", None, "not run")
+    )
     return Verdict(tuple(claims), (_criterion(results),))
 
 

@@ -154,6 +154,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
                 n_workers=workers,
                 threads_per_worker=1,
                 processes=True,
+                memory_limit=None,  # a run that needs much is no lost worker
                 dashboard_address=":0",
                 worker_dashboard_address=None,
                 silence_logs=logging.CRITICAL,
