@@ -122,3 +122,29 @@ def test_small_tasks_are_what_they_say() -> None:
         own = recall.x_train[recall.y_train == label]
         # Cues of one pattern differ in at most the places that two of them have wrong.
         assert max(np.sum(a != b) for a in own for b in own) <= 4
+
+
+def test_fixed_steps_are_taken_and_exact_rules_settle_all_the_same() -> None:
+    how = Lessons(fixed=(7, 3), beta=0.2)
+    net = ne.compile(SPEC, "reference", seed=5)
+    _, evidence = how.method(SPEC).gradient(net, DATA.x_test, DATA.y_test, free=how.free, nudged=how.nudged)
+    assert set(evidence.free.steps.tolist()) == {7}
+    assert set(evidence.nudged[0].steps.tolist()) == {3}
+    exact = Lessons(fixed=(7, 3), rule="implicit")
+    _, evidence = exact.method(SPEC).gradient(net, DATA.x_test, DATA.y_test, free=exact.free, nudged=exact.nudged)
+    assert evidence.free.converged.all()
+    assert evidence.free.steps.min() > 7
+    assert Lessons(fixed=(7, 3), rule="bptt").method(SPEC) == ne.BPTT(7)
+
+
+def test_torchdeq_finds_the_implicit_gradient() -> None:
+    """What memory is compared with computes the same: the same fixed point, the same adjoint."""
+    pytest.importorskip("torchdeq", reason="torchdeq is not installed (extra: test)")
+    from neuro_eq.experiments.training.footprint import torchdeq_gradient
+
+    net = ne.compile(ne.models.looped_mlp(16, 8, 4, symmetric=False), "torch", seed=5)
+    x, y = np.asarray(DATA.x_test[:6], float), DATA.y_test[:6]
+    found = torchdeq_gradient(net, x, y, 200)
+    exact, _ = ne.ImplicitDifferentiation().gradient(net, x, y)
+    for name, value in exact.items():
+        np.testing.assert_allclose(found[name].detach().numpy(), net.to_numpy(value), rtol=1e-8, atol=1e-10)
