@@ -93,7 +93,7 @@ def _table(results: Results) -> str:
 def _settings(results: Results) -> str:
     shared, differ = results.settings()
     common = ", ".join(f"{name} = {value}" for name, value in shared.items())
-    return f"All rows, scale {results.scale}: {cell(common)}. They differ in {', '.join(differ) or 'nothing'}."
+    return f"Scale {results.scale}, {results.extent}: {cell(common)}. They differ in {', '.join(differ) or 'nothing'}."
 
 
 def _made(kept: Summary) -> str:

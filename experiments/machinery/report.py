@@ -45,7 +45,7 @@ img { max-width: 100%; height: auto; } details { margin-top: 1rem; } summary { c
 <section>
 <h1>{{ part.name }}</h1>
 <p class="muted">Question {{ part.number }} · scale {{ part.scale }} · {{ part.seeds }} ·
-{{ part.cells }} configurations</p>
+{{ part.extent }}</p>
 <p class="question">{{ part.question }}</p>
 <dl>
 <dt>Prior</dt><dd>{{ part.prior }}</dd>
@@ -146,7 +146,7 @@ def _part(results: Results) -> dict[str, Any]:
     return {
         "name": experiment.name, "number": experiment.number, "scale": results.scale,
         "seeds": "1 seed" if results.seeds == "1" else f"{results.seeds} seeds",
-        "cells": len(results), "question": experiment.question, "prior": experiment.prior, "bar": experiment.bar,
+        "extent": results.extent, "question": experiment.question, "prior": experiment.prior, "bar": experiment.bar,
         "claims": [{**vars(c), "standing": c.standing.value, "mark": MARKS[c.standing.value]} for c in verdict.claims],
         "criteria": [{"name": c.name, "state": STATES[c.met], "found": c.found} for c in verdict.criteria],
         "figure": base64.b64encode(drawn(results)).decode(),

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from neuro_eq.experiments.machinery.experiment import Column, Experiment
+from neuro_eq.experiments.machinery.experiment import SCALES, Column, Experiment
 from neuro_eq.experiments.machinery.provenance import Provenance
 
 
@@ -107,6 +107,14 @@ class Results:
         if not counts:
             return "0"
         return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+    @property
+    def extent(self) -> str:
+        """How many configurations there are, and of how many where some did not run: ``24 of 68 configurations``."""
+        planned = [len(self.experiment.configurations(scale)) for scale in SCALES if scale == self.scale]
+        there = len(self.cells)
+        part = f"{there} of {planned[0]}" if planned and there < planned[0] else f"{there}"
+        return f"{part} configurations"
 
     def settings(self) -> tuple[dict[str, Any], list[str]]:
         """The entries that all configurations share, and the names of those in which they differ."""

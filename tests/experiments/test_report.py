@@ -17,7 +17,7 @@ from neuro_eq.experiments.machinery.catalogue import find
 from neuro_eq.experiments.machinery.experiment import Column
 from neuro_eq.experiments.machinery.provenance import Provenance
 from neuro_eq.experiments.machinery.publication import load, published
-from neuro_eq.experiments.machinery.results import Cell, Run, spread
+from neuro_eq.experiments.machinery.results import Cell, Results, Run, spread
 from neuro_eq.experiments.machinery.statistics import ranks, spearman
 from neuro_eq.experiments.machinery.store import found_in
 
@@ -48,6 +48,13 @@ def test_the_page_holds_everything_and_fetches_nothing(folder: Path) -> None:
     assert "1.5 ± 0.7" in page
     assert "not there" not in page, "a column without a number is left out"
     assert "holds: squares are <positive>" in done.output
+    assert "3 configurations" in page
+
+
+def test_what_did_not_run_of_a_table_is_missed(folder: Path) -> None:
+    (results,) = found_in(folder)
+    (only,) = results.where(x=2.0)
+    assert Results(results.experiment, results.scale, (only,)).extent == "1 of 3 configurations"
 
 
 def test_a_summary_keeps_the_numbers_and_the_verdict(folder: Path, tmp_path: Path) -> None:
