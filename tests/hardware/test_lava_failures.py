@@ -19,6 +19,7 @@ import neuro_eq as ne
 from neuro_eq.backends.lava import environment
 from neuro_eq.backends.lava.chip import LavaChip
 from neuro_eq.hardware.chip import ChipNetwork, ChipPopulation
+from neuro_eq.hardware.learning import Product, Rule
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 layouts = pytest.mark.parametrize("hierarchical", [False, True], ids=["one", "parts"])
@@ -117,6 +118,42 @@ def test_a_model_that_raises_while_it_runs_says_what(lava: LavaChip, chip: ChipN
         lava.run(network, data(chip), [(5, False)], hierarchical=hierarchical)
     assert time.monotonic() - started < 10
     assert "_activity" in str(raised.value)
+    assert_nothing_left(lava)
+
+
+def test_a_rule_that_lava_cannot_read_is_told(lava: LavaChip) -> None:
+    arrays = {name: np.ones((2, 2), dtype=np.int64) for name in ("weights", "tags", "x", "y1", "y2")}
+    started = time.monotonic()
+    with pytest.raises(ne.BackendError) as raised:
+        lava.client.request("learn", {"rule": {"dw": "2^-2*x0*q1"}}, arrays)
+    assert time.monotonic() - started < 10
+    assert "learning_rule" in raised.value.report
+    assert_nothing_left(lava)
+
+
+@needs_proc
+def test_a_connection_that_dies_while_it_learns_is_told(lava: LavaChip) -> None:
+    """As many events as take it a minute; its process is killed after some seconds."""
+    events = 200_000
+    weights = np.zeros((30, 30), dtype=np.int64)
+    x, y = np.ones((events, 30), dtype=np.int64), np.ones((events, 30), dtype=np.int64)
+    killed: list[float] = []
+
+    def kill() -> None:
+        deadline = time.monotonic() + 30
+        while len(members(group_of(lava))) < 5 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1.5)
+        victim = busiest(group_of(lava))
+        killed.append(time.monotonic())
+        os.kill(victim, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    with pytest.raises(ne.BackendError, match="ended in the middle of a run"):
+        lava.learn(Rule(dw=(Product(1, 0, ("x1", "y1")),)), weights, weights, x, y, 0 * y)
+    thread.join()
+    assert time.monotonic() - killed[0] < 10
     assert_nothing_left(lava)
 
 
