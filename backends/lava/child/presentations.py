@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from lava.magma.core.run_configs import Loihi2SimCfg
 
-from .processes.chip import EquilibriumChip, Schedule
+from .arithmetic import Schedule
+from .processes.chip import EquilibriumChip
 from .runtime import GuardedRuntime
 
 
