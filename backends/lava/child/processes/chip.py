@@ -8,7 +8,7 @@ All processes know the schedule: so many presentations one after the other (of o
 the same phases.  In one time step of Lava every population takes in what connections held back in the step before,
 moves, and sends.
 
-What this file needs of the child it finds as long as it is in that package; Lava executes it a second time on
+The arithmetic is imported by its place in the package, which also holds where Lava executes this file a second time, on
 discovery.
 """
 
