@@ -7,7 +7,15 @@ from importlib import import_module
 from neuro_eq.errors import SpecError, did_you_mean
 from neuro_eq.experiments.machinery.experiment import Experiment
 
-EXPERIMENTS = ("training_mnist", "beta", "contraction", "memory", "adaptive_compute", "deq_comparison")
+EXPERIMENTS = (
+    "gradient_equivalence",
+    "training_mnist",
+    "beta",
+    "contraction",
+    "memory",
+    "adaptive_compute",
+    "deq_comparison",
+)
 """In the order of their questions; each is the ``EXPERIMENT`` of the module of that name."""
 
 OPEN = {
