@@ -100,7 +100,7 @@ def state_plane(axes: Axes, trajectory: Trajectory, choice: Choice = Choice()) -
         for phase in shown:
             _path(axes, plane.of(_recorded(states[i, phase.place])), phase, colors[i], crowded=len(those) > CROWD)
         way = plane.of(states[i, shown[0].place])
-        named += _name(trajectory, row, way, colors[i], len(those))
+        named += _name(trajectory, int(row), way, colors[i], len(those))
     axes.margins(0.25, 0.2)
     short_numbers(axes)
     _key(axes, shown)
@@ -133,7 +133,7 @@ def plane_page(figure: Figure, trajectory: Trajectory, choice: Choice = Choice()
                 _path(near, plane.of(_recorded(moved[i, phase.place])), phase, colors[i], crowded=len(those) > CROWD)
         first = next(phase for phase in shown if not phase.free)
         if np.linalg.norm(plane.of(_end(moved[i, first.place]))) > NOTICED * reach:
-            named += _name(trajectory, those[i], plane.of(moved[i, first.place]), colors[i], len(those))
+            named += _name(trajectory, int(those[i]), plane.of(moved[i, first.place]), colors[i], len(those))
     near.margins(0.25, 0.2)
     short_numbers(near)
     _key(near, [phase for phase in shown if not phase.free])

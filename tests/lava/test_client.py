@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -17,7 +15,6 @@ import numpy as np
 import pytest
 
 from neuro_eq.backends.lava import environment
-from neuro_eq.backends.lava.child import wire
 from neuro_eq.backends.lava.client import LavaClient
 from neuro_eq.errors import BackendError
 
@@ -443,103 +440,3 @@ def test_nothing_outlives_the_parent(python: Path, ending: str) -> None:
         time.sleep(0.05)
     assert members(int(pid)) == []
     assert list(Path("/dev/shm").glob(f"{prefix}*")) == []
-
-
-def filled_from(data: bytes) -> Any:
-    stream = io.BytesIO(data)
-
-    def fill(view: memoryview) -> None:
-        if stream.readinto(view) != len(view):
-            raise EOFError
-
-    return fill
-
-
-def test_a_message_comes_back_as_it_was_sent() -> None:
-    arrays = {
-        "matrix": np.arange(6.0).reshape(2, 3).T,
-        "empty": np.zeros((0, 4)),
-        "scalar": np.array(3, dtype=np.int64),
-        "flags": np.array([True, False]),
-    }
-    data = b"".join(wire.encode({"op": "größe", "n": 3}, arrays))
-    header, received = wire.decode(filled_from(data))
-    assert header == {"op": "größe", "n": 3}
-    for name, array in arrays.items():
-        np.testing.assert_array_equal(received[name], array)
-        assert received[name].dtype == array.dtype
-
-
-@pytest.mark.parametrize(
-    ("data", "problem"),
-    [
-        (struct.pack("<Q", 2**63), "announced"),
-        (struct.pack("<Q", 0), "announced"),
-        (struct.pack("<Q", 3) + b"{{{", "not UTF-8 JSON"),
-        (struct.pack("<Q", 2) + b"[]", "not a JSON object"),
-        (b'{"arrays": [{"name": "a", "dtype": "<f8", "shape": [-1]}]}', "impossible shape"),
-        (b'{"arrays": [{"name": "a", "dtype": "<f8", "shape": [4294967296, 4294967296]}]}', "limit"),
-        (b'{"arrays": [{"name": "a", "dtype": "|O", "shape": [1]}]}', "does not carry"),
-        (b'{"arrays": 3}', "not a list"),
-    ],
-)
-def test_a_malformed_message_is_refused(data: bytes, problem: str) -> None:
-    if data.startswith(b"{"):
-        data = struct.pack("<Q", len(data)) + data
-    with pytest.raises(wire.WireError, match=problem):
-        wire.decode(filled_from(data))
-
-
-def test_objects_do_not_go_over_the_wire() -> None:
-    with pytest.raises(wire.WireError, match="dtype object"):
-        wire.encode({}, {"a": np.array([None])})
-
-
-def test_a_broken_interpreter_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(environment.VARIABLE, str(tmp_path / "nowhere"))
-    status = environment.status()
-    assert not status.available
-    assert "nowhere, which cannot be run as a Python; correct NEURO_EQ_LAVA_PYTHON" in status.detail
-    with pytest.raises(BackendError, match="nowhere"):
-        environment.find()
-    with pytest.raises(BackendError, match="cannot be started"):
-        LavaClient(tmp_path / "nowhere")
-
-
-def test_an_interpreter_that_is_no_server_is_named(tmp_path: Path) -> None:
-    impostor = tmp_path / "python"
-    impostor.write_text("#!/bin/sh\necho this is no Python >&2\nexit 3\n")
-    impostor.chmod(0o755)
-    with pytest.raises(BackendError, match=r"(?s)exit status 3.*this is no Python"):
-        LavaClient(impostor)
-
-
-def test_a_half_built_environment_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv(environment.VARIABLE, raising=False)
-    monkeypatch.setattr(environment, "_importable_here", lambda: False)
-    monkeypatch.setattr(environment, "environment_folder", lambda: tmp_path / "lava")
-    assert environment.status().detail == "Lava is not installed; run `neuro_eq backends install lava`."
-    (tmp_path / "lava" / "bin").mkdir(parents=True)
-    status = environment.status()
-    assert not status.available
-    assert "half built" in status.detail
-    assert "neuro_eq backends install lava" in status.detail
-
-
-def test_without_a_python_for_lava_install_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(environment, "environment_folder", lambda: tmp_path / "lava")
-    monkeypatch.setattr(environment, "_PYTHONS", ((3, 1),))
-    with pytest.raises(BackendError, match=r"Python 3\.10 or 3\.11 and none was found"):
-        environment.install(lambda line: None)
-    assert not (tmp_path / "lava").exists()
-
-
-def test_a_failed_installation_leaves_nothing_half_built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(environment, "environment_folder", lambda: tmp_path / "lava")
-    monkeypatch.setattr(environment, "_base_python", lambda: Path(sys.executable))
-    monkeypatch.setattr(environment, "_PACKAGES", (str(tmp_path / "no-such-wheel.whl"),))
-    lines: list[str] = []
-    with pytest.raises(BackendError, match="installing Lava failed"):
-        environment.install(lines.append)
-    assert lines[0].startswith("creating")
-    assert not (tmp_path / "lava").exists()
