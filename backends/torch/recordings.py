@@ -20,8 +20,8 @@ Replay: TypeAlias = Callable[[], None]
 Capture: TypeAlias = Callable[[Callable[[], Moving]], tuple[Replay, Moving]]
 """Records some work; gives back what does it again, and where its result then stands."""
 
-KEPT = 8
-"""Recordings that an engine keeps: free and nudged phases of a few sizes."""
+KEPT = 16
+"""Recordings that an engine keeps: the first chunk and the others of free and nudged phases, of a few sizes."""
 
 
 def capture_on_gpu(work: Callable[[], Moving]) -> tuple[Replay, Moving]:
@@ -45,8 +45,9 @@ class Recordings:
         self.kept: OrderedDict[object, Recording] = OrderedDict()
 
     def run(self, chunk: Chunk, moving: Moving, steps: int) -> Moving:
-        """What ``chunk(moving, steps)`` gives; the chunk has judged before, and is of plain steps."""
-        key = (steps, chunk.plain, chunk.phases, *((tuple(t.shape), t.dtype) for t in _given(chunk, moving)))
+        """What ``chunk(moving, steps)`` gives and does; the chunk is of plain steps."""
+        shapes = ((tuple(t.shape), t.dtype) for t in _given(chunk, moving))
+        key = (steps, chunk.plain, chunk.phases, chunk.tol is None, chunk.limit is None, *shapes)
         found = self.kept.pop(key, None) or Recording(chunk, moving, steps, self.capture)
         self.kept[key] = found
         while len(self.kept) > KEPT:
@@ -55,7 +56,10 @@ class Recordings:
 
 
 class Recording:
-    """One chunk of so many steps, at fixed shapes."""
+    """One chunk of so many steps, at fixed shapes.
+
+    A first chunk sets the residual beyond which a sample has diverged, which is then found with the result.
+    """
 
     def __init__(self, chunk: Chunk, moving: Moving, steps: int, capture: Capture) -> None:
         own = copy(chunk)
@@ -67,7 +71,15 @@ class Recording:
         start = Moving(*(value.clone() for value in moving.tensors))
         self.tensors = _given(own, start)
         self.loaded: list[Tensor | None] = [None] * len(self.tensors)
-        self.replay, self.found = capture(lambda: own(start, steps))
+        first = chunk.limit is None
+
+        def work() -> Moving:
+            if first:
+                own.limit = None
+            return own(start, steps)
+
+        self.replay, self.found = capture(work)
+        self.limit = own.limit if first else None
 
     def __call__(self, chunk: Chunk, moving: Moving) -> Moving:
         for i, given in enumerate(_given(chunk, moving)):
@@ -76,6 +88,8 @@ class Recording:
                 self.tensors[i].copy_(given)
                 self.loaded[i] = given
         self.replay()
+        if self.limit is not None:
+            chunk.limit = self.limit.clone()
         return Moving(*(value.clone() for value in self.found.tensors))
 
 

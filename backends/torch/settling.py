@@ -103,9 +103,8 @@ class CompactSettling(Settling):
         )
 
     def _run(self, count: int) -> Moving:
-        # The first chunk sets the limits; a solver's or a history's memory has no fixed place in memory.
-        whole = count == self.check_every and self.limit is not None and self.chunk.plain is not None
-        if self.recordings is not None and whole:
+        # A solver's or a history's memory has no fixed place in memory.
+        if self.recordings is not None and self.chunk.plain is not None:
             return self.recordings.run(self.chunk, self.moving, count)
         return self.chunk(self.moving, count)
 

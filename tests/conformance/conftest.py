@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -27,6 +28,9 @@ CASES = (
     ("lava", "float64"),
 )
 """Every engine in every precision it has; a test holds this list to what the engines say."""
+
+DEVICE = os.environ.get("NEURO_EQ_TEST_DEVICE", "cpu")
+"""Where torch's tensors live while the suite runs: on a GPU, ``NEURO_EQ_TEST_DEVICE=cuda pytest tests -k torch``."""
 
 STARTED = 3
 """Engines that hold a child process and are kept for the next test; starting one takes half a second."""
@@ -71,7 +75,8 @@ class Backend:
         key = digest(spec)
         net = self._kept.pop(key, None)
         if net is None:
-            net = ne.compile(spec, backend=self.name, dtype=self.dtype, seed=seed)
+            options = {"device": DEVICE} if self.name == "torch" else {}
+            net = ne.compile(spec, backend=self.name, dtype=self.dtype, seed=seed, **options)
         self._kept[key] = net
         while len(self._kept) > STARTED:
             self._kept.popitem(last=False)[1].close()
