@@ -75,6 +75,8 @@ def deploy(
 
     from neuro_eq.backends.deployment.deployment import deploy as put
     from neuro_eq.backends.deployment.files import write
+    from neuro_eq.backends.deployment.sources import network_in
+    from neuro_eq.datasets import load_data
     from neuro_eq.errors import SpecError
     from neuro_eq.hardware.loihi import chip_named
     from neuro_eq.hardware.quantisation import Precision
@@ -84,11 +86,11 @@ def deploy(
     if messages not in ("sigma_delta", "graded"):
         raise SpecError(f'expected "sigma_delta" or "graded", found {messages!r}', "--messages")
     chip = chip_named(target)
-    spec, parameters, chosen = _source(source, weights, data)
+    trained = network_in(source, weights)
     found = put(
-        spec,
-        parameters,
-        chosen,
+        trained.spec,
+        trained.parameters,
+        load_data(data or trained.data or "digits"),
         chip,
         samples=samples,
         precision=Precision(activity_bits, alpha, threshold, messages, margin),  # type: ignore[arg-type]
@@ -102,48 +104,6 @@ def deploy(
     _show(found, Console())
     for name in ("report", "samples", "figure"):
         print(f"{name:<8} {getattr(files, name)}")
-
-
-def _source(source: Path, weights: Path | None, data: str | None) -> tuple[Any, dict[str, Any], Any]:
-    """The network, its parameters and its data, from a run's folder or from files."""
-    from neuro_eq.datasets import load_data
-    from neuro_eq.errors import SpecError
-    from neuro_eq.run import load_config
-    from neuro_eq.specfile import load
-
-    if source.is_dir():
-        config = load_config(source / "config.toml")
-        spec, name = config.network, data or config.data
-        weights = weights or source / "weights.npz"
-    else:
-        spec, name = load(source), data or "digits"
-        if weights is None:
-            raise SpecError("a network without its weights knows nothing; name them", "--weights")
-    return spec, parameters_in(weights, spec.parameter_shapes), load_data(name)
-
-
-def parameters_in(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
-    """A network's parameters from an ``.npz`` file.
-
-    Raises:
-        FileError: it cannot be read, or lacks one.
-    """
-    import zipfile
-
-    import numpy as np
-
-    from neuro_eq.errors import FileError
-
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise FileError(f"{path}: cannot read the weights ({' '.join(str(error).split())})") from None
-    for name, shape in shapes.items():
-        if name not in found or found[name].shape != shape:
-            there = f"one of shape {list(found[name].shape)}" if name in found else "none"
-            raise FileError(f'{path}: the network needs "{name}" of shape {list(shape)}, and there is {there}')
-    return {name: found[name] for name in shapes}
 
 
 def _show(found: Deployment, console: Any) -> None:

@@ -34,15 +34,15 @@ def spikes(
     from neuro_eq.datasets import load_data
     from neuro_eq.errors import BackendError, FileError
     from neuro_eq.run import load_config
+    from neuro_eq.weights import load_weights
 
     if importlib.util.find_spec("snntorch") is None:
         raise BackendError('snntorch is not installed; run: pip install "neuro_eq[torch]"')
-    from neuro_eq.backends.deployment.command import parameters_in
     from neuro_eq.backends.spiking.files import draw_spikes, write_spikes
     from neuro_eq.backends.spiking.reading import SpikingReading
 
     config = load_config(run / "config.toml")
-    parameters = parameters_in(run / "weights.npz", config.network.parameter_shapes)
+    parameters = load_weights(run / "weights.npz", config.network)
     data = load_data(config.data)
     x, labels = data.x_test[:samples], data.y_test[:samples]
     found = SpikingReading(config.network, parameters, alpha).run(x, steps)

@@ -11,7 +11,6 @@ import pytest
 import neuro_eq as ne
 
 
-
 @pytest.fixture(autouse=True)
 def _gpu(need):
     need("torch")
@@ -96,7 +95,7 @@ def test_float32_is_not_rounded_to_ten_bits(samples):
 def test_too_large_a_batch_is_a_sentence():
     spec = ne.models.energy_transformer((28, 28), 10, patch=1, width=1024, heads=16)
     net = ne.compile(spec, backend="torch", device="cuda", dtype="float32")
-    with pytest.raises(ne.BackendError, match="not enough memory for .*; take a smaller batch_size"):
+    with pytest.raises(ne.BackendError, match=r"not enough memory for .*; take a smaller batch_size"):
         net.relax(np.zeros((4_000, 784), np.float32), tol=None, max_steps=2)
 
 

@@ -1,0 +1,1 @@
+"""Networks for other simulators and chips, in the Neuromorphic Intermediate Representation."""
