@@ -22,6 +22,8 @@ Examples:
 
   neuro_eq experiment run beta --scale full --scheduler tcp://10.0.0.1:8786
 
+  neuro_eq experiment run training_mnist --scale full --only energy --device cuda
+
   neuro_eq experiment report runs/experiments/contraction
 """
 
@@ -62,6 +64,13 @@ def run(
     backend: Annotated[
         str | None, typer.Option("--backend", "-b", help="An engine.", show_default="each configuration's own")
     ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", help="torch: cpu, cuda …", show_default="each configuration's own")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="A part of the labels of the rows to run; may be given again.", show_default="all"),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -95,7 +104,7 @@ def run(
         if not find_backend(backend).probe().available:
             raise BackendError(f'backend "{backend}" cannot run here: {find_backend(backend).probe().detail}')
     experiment = find(name)
-    jobs = plan(name, chosen, seeds, backend)
+    jobs = plan(name, chosen, seeds, backend, device, only or ())
     folder = out / experiment.name / chosen
     console = Console(highlight=False)
     console.print(f"{experiment.name}, {chosen}: {experiment.question}", soft_wrap=True, markup=False)

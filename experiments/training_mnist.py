@@ -50,6 +50,7 @@ class Trained(Configuration):
         damping: α.
         steps: the most steps of a phase that settles.
         fixed: steps of the free and the nudged phases where their number is fixed.
+        looked_at: epochs from one look at the diagnostics to the next.
     """
 
     backend: str = "torch"
@@ -64,9 +65,12 @@ class Trained(Configuration):
     beta: float = 0.5
     damping: float = 0.5
     lr: float = 1e-3
+    weight_decay: float = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
+    warmup: float = 0.0
     steps: int = 100
     fixed: tuple[int, int] | None = None
+    looked_at: int = 1
 
     @property
     def label(self) -> str:
@@ -110,9 +114,10 @@ def run(config: Trained, seed: int) -> Outcome:
     spec = TRANSFORMERS[config.network](data)
     how = Lessons(
         rule=config.rule, beta=config.beta, epochs=config.epochs, batch_size=config.batch_size, lr=config.lr,
-        schedule=config.schedule, alpha=config.damping, max_steps=config.steps, fixed=config.fixed,
+        weight_decay=config.weight_decay, schedule=config.schedule, warmup=config.warmup, alpha=config.damping,
+        max_steps=config.steps, fixed=config.fixed,
     )  # fmt: skip
-    probe = Diagnostics(data.x_test[:32], data.y_test[:32], how, constants=4)
+    probe = Diagnostics(data.x_test[:32], data.y_test[:32], how, constants=4, every=config.looked_at)
     with config.compiled(spec, seed) as net:
         learned = learn(net, data, how, seed, watch=probe)
         steps = steps_to_settle(net, data.x_test, config.damping)

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from neuro_eq.abilities import Ability, Agreement
-from neuro_eq.arrays import Activities, Array
+from neuro_eq.arrays import Activities, Array, Parameters
+from neuro_eq.backends.torch.descent import stepped
 from neuro_eq.backends.torch.devices import device_of
 from neuro_eq.backends.torch.drives import TensorDrives
 from neuro_eq.backends.torch.layout import Layout
@@ -25,6 +26,7 @@ from neuro_eq.backends.torch.unrolled import unrolled_gradient
 from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import BackendError
+from neuro_eq.optimizers import Optimizer, OptimizerState
 from neuro_eq.relaxing import Settling, Task
 from neuro_eq.solvers import Anderson, BlockGaussSeidel, Picard, Solver
 from neuro_eq.spec import Network
@@ -132,15 +134,34 @@ class TorchEngine(Engine):
         self._still = Still(theta, dict(task.inputs), self.dynamics.still_drive(a, theta))
         return self._still.drive
 
+    def stepped(
+        self, optimizer: Optimizer, gradient: Parameters, state: OptimizerState, scale: float = 1.0
+    ) -> tuple[dict[str, Array], OptimizerState]:
+        return stepped(optimizer, self.parameters, gradient, state, scale)
+
+    def _not_finite(self, arrays: Parameters) -> str | None:
+        # One question for all; a network has dozens of arrays, most of them small.
+        if not arrays or bool(torch.cat([value.reshape(-1) for value in arrays.values()]).isfinite().all()):
+            return None
+        return super()._not_finite(arrays)
+
     def contrast(self, above: Equilibrium, below: Equilibrium, width: float) -> dict[str, Array]:
-        with unrecorded(above.batch, 2):
-            dense = contrasts(self.spec, above.activities, below.activities, width)
-            upper, lower = (
-                self.dynamics.energy_gradient(state.states, state.activities, self._theta, apart=dense.keys())
-                for state in (above, below)
+        def difference(
+            upper_u: Activities, upper: Activities, lower_u: Activities, lower: Activities, theta: Parameters
+        ) -> dict[str, Array]:
+            dense = contrasts(self.spec, upper, lower, width)
+            ahead, behind = (
+                self.dynamics.energy_gradient(u, a, theta, apart=dense.keys())
+                for u, a in ((upper_u, upper), (lower_u, lower))
             )
-            rest = {name: (upper[name] - lower[name]) / width for name in upper}
-        return {**rest, **{f"{name}.weight": weight for name, weight in dense.items()}}
+            rest = {name: (ahead[name] - behind[name]) / width for name in ahead}
+            return {**rest, **{f"{name}.weight": weight for name, weight in dense.items()}}
+
+        given = (above.states, above.activities, below.states, below.activities, self._theta)
+        with unrecorded(above.batch, 2):
+            if self.recordings is None:
+                return difference(*given)
+            return self.recordings.repeat(("contrast", width), difference, *given)
 
     def energy_gradient(self, state: Equilibrium) -> dict[str, Array]:
         with unrecorded(state.batch):

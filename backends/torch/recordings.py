@@ -1,4 +1,4 @@
-"""Chunks of steps as CUDA graphs: recorded once for their shapes, and then started as one.
+"""Chunks of steps, contrasts and unrolled gradients as CUDA graphs: recorded once for their shapes, and started as one.
 
 A small network keeps a GPU waiting for Python, which launches some fifty kernels a step.  A recording reads and writes
 tensors of its own, so those of a relaxation are copied there and back.
@@ -7,7 +7,7 @@ tensors of its own, so those of a relaxation are copied there and back.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from typing import TypeAlias
 
@@ -16,15 +16,18 @@ from torch import Tensor
 
 from neuro_eq.backends.torch.chunks import Chunk, Moving
 
+Named: TypeAlias = dict[str, Tensor]
+Work: TypeAlias = Callable[[], list[Tensor]]
 Replay: TypeAlias = Callable[[], None]
-Capture: TypeAlias = Callable[[Callable[[], Moving]], tuple[Replay, Moving]]
+Capture: TypeAlias = Callable[[Work], tuple[Replay, list[Tensor]]]
 """Records some work; gives back what does it again, and where its result then stands."""
 
 KEPT = 16
-"""Recordings that an engine keeps: the first chunk and the others of free and nudged phases, of a few sizes."""
+"""Recordings that an engine keeps: of the first chunk and of the others of free and nudged phases, of what is learned,
+for a few sizes of the batch."""
 
 
-def capture_on_gpu(work: Callable[[], Moving]) -> tuple[Replay, Moving]:
+def capture_on_gpu(work: Work) -> tuple[Replay, list[Tensor]]:
     """As a CUDA graph."""
     here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
     beside.wait_stream(here)
@@ -46,51 +49,107 @@ class Recordings:
 
     def run(self, chunk: Chunk, moving: Moving, steps: int) -> Moving:
         """What ``chunk(moving, steps)`` gives and does; the chunk is of plain steps."""
-        shapes = ((tuple(t.shape), t.dtype) for t in _given(chunk, moving))
-        key = (steps, chunk.plain, chunk.phases, chunk.tol is None, chunk.limit is None, *shapes)
-        found = self.kept.pop(key, None) or Recording(chunk, moving, steps, self.capture)
-        self.kept[key] = found
+        first = chunk.limit is None
+        key = ("chunk", steps, chunk.plain, chunk.phases, chunk.tol is None, first)
+
+        def make() -> tuple[list[Tensor], Work]:
+            own = copy(chunk)
+            own.drives = chunk.drives.copied()
+            own.stepper = copy(chunk.stepper)
+            own.stepper.drives = own.drives
+            own.tol = None if chunk.tol is None else chunk.tol.clone()
+            own.limit = None if chunk.limit is None else chunk.limit.clone()
+            start = Moving(*(value.clone() for value in moving.tensors))
+
+            def work() -> list[Tensor]:
+                if first:
+                    own.limit = None
+                found = own(start, steps)
+                assert own.limit is not None, "a chunk sets a limit"
+                return [*found.tensors, *([own.limit] if first else [])]
+
+            return _given(own, start), work
+
+        found = self._recorded(key, _given(chunk, moving), make)
+        if first:
+            chunk.limit = found.pop()
+        return Moving(*found)
+
+    def repeat(self, key: object, work: Callable[..., Named], *given: Mapping[str, Tensor]) -> Named:
+        """What ``work(*given)`` gives: a function of named tensors alone, which ``key`` stands for."""
+        names = tuple(tuple(values) for values in given)
+        answers: list[str] = []
+
+        def make() -> tuple[list[Tensor], Work]:
+            own = [{name: value.detach().clone() for name, value in values.items()} for values in given]
+
+            def once() -> list[Tensor]:
+                found = work(*own)
+                answers[:] = found
+                return list(found.values())
+
+            return [value for values in own for value in values.values()], once
+
+        flat = [value for values in given for value in values.values()]
+        found = self._recorded((key, names), flat, make, answers)
+        return dict(zip(answers, found, strict=True))
+
+    def _recorded(
+        self,
+        key: object,
+        given: list[Tensor],
+        make: Callable[[], tuple[list[Tensor], Work]],
+        names: list[str] | None = None,
+    ) -> list[Tensor]:
+        whole = (key, *((tuple(t.shape), t.dtype) for t in given))
+        recording = self.kept.pop(whole, None)
+        if recording is None:
+            recording = Recording(*make(), self.capture)
+            recording.names = [] if names is None else list(names)
+        elif names is not None:
+            names[:] = recording.names
+        self.kept[whole] = recording
         while len(self.kept) > KEPT:
             self.kept.popitem(last=False)
-        return found(chunk, moving)
+        return recording(given)
 
 
 class Recording:
-    """One chunk of so many steps, at fixed shapes.
+    """Some work on tensors of its own.
 
-    A first chunk sets the residual beyond which a sample has diverged, which is then found with the result.
+    Args:
+        tensors: what it reads, where values are copied to.
+        work: the work.
+
+    Attributes:
+        names: of what it finds, where that has names.
     """
 
-    def __init__(self, chunk: Chunk, moving: Moving, steps: int, capture: Capture) -> None:
-        own = copy(chunk)
-        own.drives = chunk.drives.copied()
-        own.stepper = copy(chunk.stepper)
-        own.stepper.drives = own.drives
-        own.tol = None if chunk.tol is None else chunk.tol.clone()
-        own.limit = None if chunk.limit is None else chunk.limit.clone()
-        start = Moving(*(value.clone() for value in moving.tensors))
-        self.tensors = _given(own, start)
-        self.loaded: list[Tensor | None] = [None] * len(self.tensors)
-        first = chunk.limit is None
-
-        def work() -> Moving:
-            if first:
-                own.limit = None
-            return own(start, steps)
-
+    def __init__(self, tensors: list[Tensor], work: Work, capture: Capture) -> None:
+        self.tensors, self.names = tensors, list[str]()
+        self.loaded: list[Tensor | None] = [None] * len(tensors)
         self.replay, self.found = capture(work)
-        self.limit = own.limit if first else None
 
-    def __call__(self, chunk: Chunk, moving: Moving) -> Moving:
-        for i, given in enumerate(_given(chunk, moving)):
-            # Weights and data stay the same from chunk to chunk.
-            if given is not self.loaded[i]:
-                self.tensors[i].copy_(given)
-                self.loaded[i] = given
+    def __call__(self, given: list[Tensor]) -> list[Tensor]:
+        # Weights and data stay the same from chunk to chunk.
+        new = [i for i, value in enumerate(given) if value is not self.loaded[i]]
+        if new:
+            _copy([self.tensors[i] for i in new], [given[i] for i in new])
+            for i in new:
+                self.loaded[i] = given[i]
         self.replay()
-        if self.limit is not None:
-            chunk.limit = self.limit.clone()
-        return Moving(*(value.clone() for value in self.found.tensors))
+        found = [torch.empty_like(value) for value in self.found]
+        _copy(found, self.found)
+        return found
+
+
+def _copy(places: list[Tensor], values: list[Tensor]) -> None:
+    """All at once where the types allow it: what is copied is small, and a launch each would cost more."""
+    kinds: dict[torch.dtype, list[int]] = {}
+    for i, value in enumerate(values):
+        kinds.setdefault(value.dtype, []).append(i)
+    for at in kinds.values():
+        torch._foreach_copy_([places[i] for i in at], [values[i].detach() for i in at])
 
 
 def _given(chunk: Chunk, moving: Moving) -> list[Tensor]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from neuro_eq.arrays import Activities
+from neuro_eq.arrays import Activities, Parameters
 from neuro_eq.backends.torch.drives import TensorDrives
 from neuro_eq.backends.torch.memory import batch_of, enough_memory
 from neuro_eq.relaxing import Task
@@ -34,10 +35,37 @@ def unrolled_gradient(
     """
     samples = target.shape[0]
     instead = "fewer steps or CheckpointedBPTT" if kept_every == 1 else "fewer steps"
-    assert isinstance(task.solver, Picard), "methods refuse other solvers earlier"
-    dynamics, alpha = engine.dynamics, task.solver
-    with enough_memory(batch_of(samples), instead), torch.enable_grad():
-        leaves = {name: value.detach().requires_grad_() for name, value in engine.parameters.items()}
+    names = tuple(engine.parameters)
+
+    def work(theta: Parameters, inputs: Activities, start: Activities, answers: Activities) -> dict[str, Tensor]:
+        here = replace(task, inputs=dict(inputs), starts=(dict(start),))
+        found, u = _through_the_steps(engine, here, theta, answers[TARGET], steps, kept_every)
+        return {**{f"{GRADIENT}{name}": value for name, value in found.items()}, **u}
+
+    given = (engine.parameters, task.inputs, task.starts[0], {TARGET: target})
+    with enough_memory(batch_of(samples), instead):
+        # A recording keeps all that autograd does, which checkpoints are there to avoid.
+        recorded = engine.recordings is not None and kept_every == 1
+        if recorded:
+            assert engine.recordings is not None
+            found = engine.recordings.repeat(("unrolled", steps, task.solver), work, *given)
+        else:
+            found = work(*given)
+    gradient = {name: found.pop(f"{GRADIENT}{name}") for name in names}
+    return gradient, found
+
+
+GRADIENT, TARGET = "gradient of ", "target"
+
+
+def _through_the_steps(
+    engine: TorchEngine, task: Task, parameters: Parameters, target: Tensor, steps: int, kept_every: int
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The gradient and the potentials, of these tensors alone."""
+    dynamics, solver = engine.dynamics, task.solver
+    assert isinstance(solver, Picard), "methods refuse other solvers earlier"
+    with torch.enable_grad():
+        leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
         # Where parameters are tied (W = Wᵀ) the gradient is that along admissible changes.
         theta = engine.spec.project(leaves)
         start = dict(task.starts[0])
@@ -45,7 +73,7 @@ def unrolled_gradient(
         drives = TensorDrives(dynamics, theta, task, torch.zeros_like(target[:, 0]), still)
 
         def walk(u: dict[str, Tensor], pacing: Pacing | None, count: int) -> Place:
-            stepper = PicardStepper(drives, alpha)
+            stepper = PicardStepper(drives, solver)
             # A copy, as the same steps may have to be taken again.
             stepper.pacing = None if pacing is None else pacing.copy()
             for _ in range(count):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
 
+from neuro_eq.errors import SpecError
 from neuro_eq.experiments.machinery.catalogue import find
 from neuro_eq.experiments.machinery.experiment import Configuration, Experiment, Scale
-from neuro_eq.experiments.machinery.provenance import Provenance, code_version, machine, versions
+from neuro_eq.experiments.machinery.provenance import Provenance, code_version, machine, processor, versions
 from neuro_eq.experiments.machinery.store import Record, key, outcome_record
 from neuro_eq.specfile import digest
 
@@ -47,7 +48,14 @@ class Finished:
     arrays: Mapping[str, np.ndarray]
 
 
-def plan(name: str, scale: Scale, seeds: int | None = None, backend: str | None = None) -> list[Job]:
+def plan(
+    name: str,
+    scale: Scale,
+    seeds: int | None = None,
+    backend: str | None = None,
+    device: str | None = None,
+    only: Sequence[str] = (),
+) -> list[Job]:
     """All runs of an experiment at a scale: seed by seed, so that what is there first is a whole table.
 
     Args:
@@ -55,11 +63,22 @@ def plan(name: str, scale: Scale, seeds: int | None = None, backend: str | None 
         scale: how much.
         seeds: how many; as the experiment has it by default.
         backend: an engine instead of the configurations' own.
+        device: where torch computes instead of the configurations' own.
+        only: parts of a row's label, of which it must have one; all rows when there are none.
+
+    Raises:
+        SpecError: no row has any of ``only`` in its label.
     """
     experiment = find(name)
     rows = list(experiment.configurations(scale))
-    if backend is not None:
-        rows = [type(row)(**{**dict(row), "backend": backend}) for row in rows]
+    if only:
+        labels = [row.label for row in rows]
+        rows = [row for row in rows if any(part in row.label for part in only)]
+        if not rows:
+            raise SpecError(f"no row's label has {' or '.join(map(repr, only))} in it; they are {labels}", "--only")
+    other = {name: value for name, value in (("backend", backend), ("device", device)) if value is not None}
+    if other:
+        rows = [type(row)(**{**dict(row), **other}) for row in rows]
     jobs = []
     for seed in range(experiment.seeds[scale] if seeds is None else seeds):
         for row in rows:
@@ -88,7 +107,7 @@ def execute(job: Job) -> Finished:
         packages=versions(configuration.backend),
         backend=configuration.backend,
         dtype=configuration.dtype,
-        device=configuration.device,
+        device=processor(configuration.device),
         machine=machine(),
         seconds=round(time.perf_counter() - began, 3),
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),

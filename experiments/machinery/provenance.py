@@ -73,6 +73,15 @@ def machine() -> str:
     return f"{platform.machine()}, {os.cpu_count()} cores"
 
 
+def processor(device: str) -> str:
+    """A device with its own name, where it has one."""
+    if not device.startswith("cuda"):
+        return device
+    import torch
+
+    return f"{device}, {torch.cuda.get_device_name(device)}"
+
+
 def code_version(run: Callable[..., object], backend: str) -> str:
     """The version of all that ``run`` computes with on this engine, as 16 hexadecimal digits."""
     own = hashlib.sha256()

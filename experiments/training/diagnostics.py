@@ -30,14 +30,17 @@ class Diagnostics:
         x, y: the probe batch; drawn populations have their mean.
         how: the lessons, whose gradient is judged as it is used.
         constants: samples of the probe whose Lipschitz constants are taken.
+        every: epochs from one look to the next; the last one is always looked at.
     """
 
-    def __init__(self, x: Any, y: Any, how: Lessons, constants: int = 8) -> None:
-        self.x, self.y, self.how, self.constants = x, y, how, constants
+    def __init__(self, x: Any, y: Any, how: Lessons, constants: int = 8, every: int = 1) -> None:
+        self.x, self.y, self.how, self.constants, self.every = x, y, how, constants, every
         self.rows: list[dict[str, float]] = []
 
     def __call__(self, net: Engine, epoch: int) -> None:
-        """Look once."""
+        """Look once, if it is time to."""
+        if epoch % self.every and epoch != self.how.epochs:
+            return
         row = {"epoch": float(epoch)}
         method = self.how.method(net.spec, max(epoch, 1))
         try:

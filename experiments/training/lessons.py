@@ -49,6 +49,7 @@ class Lessons(Frozen):
         epochs, batch_size: passes, and samples in a step.
         lr, weight_decay: of Adam.
         schedule: of the learning rate.
+        warmup: the part of all steps over which the rate rises.
         alpha, max_steps: how the phases settle; to the tolerance that follows from the nudge.
         fixed: steps of the free and of the nudged phases where their number is fixed instead.
         budget: a norm budget, or None.
@@ -62,6 +63,7 @@ class Lessons(Frozen):
     lr: float = Field(default=1e-3, gt=0.0)
     weight_decay: float = Field(default=0.0, ge=0.0)
     schedule: Literal["constant", "cosine"] = "constant"
+    warmup: float = Field(default=0.0, ge=0.0, lt=1.0)
     alpha: float = Field(default=0.5, gt=0.0, le=1.0)
     max_steps: int = Field(default=200, ge=1)
     fixed: tuple[int, int] | None = None
@@ -112,7 +114,7 @@ class Lessons(Frozen):
     @property
     def rate(self) -> Schedule:
         """Of the learning rate."""
-        return Cosine() if self.schedule == "cosine" else Constant()
+        return Cosine(warmup=self.warmup) if self.schedule == "cosine" else Constant(warmup=self.warmup)
 
     @property
     def norms(self) -> NormBudget | None:

@@ -67,6 +67,20 @@ def test_a_graph_is_the_steps(spec, contracting, samples, how):
     assert len(recorded.recordings.kept) >= 2
 
 
+@pytest.mark.parametrize("rule", ["local", "bptt"])
+def test_a_graph_learns_what_the_steps_learn(spec, contracting, samples, rule):
+    parameters = contracting(spec, 2)
+    recorded, plain = compiled(spec, parameters), compiled(spec, parameters)
+    plain.recordings = None
+    local = ne.AsymEP(0.2) if spec.asymmetric else ne.EqProp(0.2)
+    method = local if rule == "local" else ne.BPTT(9)
+    for seed in (3, 4):
+        data = samples(spec, 40, seed)
+        one, other = (method.gradient(net, data.x, data.y)[0] for net in (recorded, plain))
+        for name, value in other.items():
+            np.testing.assert_allclose(one[name].cpu(), value.cpu(), rtol=0, atol=1e-12, err_msg=name)
+
+
 def gradient_of(spec, data, device, **how):
     method = ne.AsymEP(0.1) if spec.asymmetric else ne.EqProp(0.1)
     net = ne.compile(spec, backend="torch", device=device, **how)
@@ -87,7 +101,7 @@ def test_float32_is_not_rounded_to_ten_bits(samples):
     data, ends = samples(spec, 64, 6), []
     for device, dtype in (("cuda", "float32"), ("cpu", "float64")):
         net = ne.compile(spec, backend="torch", device=device, dtype=dtype, seed=1)
-        ends.append(net.to_numpy(net.relax(data.x, tol=None, max_steps=1).states["h1"]))
+        ends.append(net.to_numpy(net.relax(data.x, tol=None, max_steps=1).states["hidden1"]))
     scale = np.sqrt(np.mean(ends[1] ** 2))
     assert np.abs(ends[0] - ends[1]).max() < 3e-5 * scale
 
@@ -101,7 +115,7 @@ def test_too_large_a_batch_is_a_sentence():
 
 def test_a_run_goes_on_as_if_it_had_never_stopped(tmp_path):
     """On a GPU as elsewhere: the same weights, bit for bit."""
-    data = ne.load_data("digits").subset(300, 50)
+    data = ne.datasets.load_data("digits").subset(300, 50)
     spec = ne.models.energy_transformer((8, 8), 10, patch=4, width=8, heads=2)
     how = {"batch_size": 32, "free": ne.Relaxation(max_steps=20), "method": ne.EqProp(0.5)}
 

@@ -58,10 +58,10 @@ class Tape:
 
         def replay():
             self.replayed += 1
-            for place, value in zip(found.tensors, work().tensors, strict=True):
+            for place, value in zip(found, work(), strict=True):
                 place.copy_(value)
 
-        for place in found.tensors:  # what is there before a replay is of no account
+        for place in found:  # what is there before a replay is of no account
             place.zero_()
         return replay, found
 
@@ -147,6 +147,31 @@ def test_a_recorded_limit_is_that_of_the_samples_of_now(pair):
     for (one,), (other,) in [ends]:
         np.testing.assert_array_equal(one.status, other.status)
         np.testing.assert_allclose(one.residual, other.residual, rtol=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["local", "bptt"])
+def test_a_recorded_gradient_is_the_gradient(pair, rule):
+    """What is learned of other data and other weights, by contrast and through the steps."""
+    recorded, plain, tape, data = pair
+    local = ne.AsymEP(0.2) if plain.spec.asymmetric else ne.EqProp(0.2)
+    method = local if rule == "local" else ne.BPTT(9)
+    for scale in (1.0, 0.5):
+        x = {name: scale * value for name, value in data.x.items()}
+        ends = []
+        for net in (recorded, plain):
+            net.set_parameters({name: scale * net.parameters[name] for name in net.parameters})
+            ends.append(method.gradient(net, x, data.y)[0])
+        for name, value in ends[1].items():
+            np.testing.assert_allclose(ends[0][name], value, rtol=0, atol=1e-12, err_msg=name)
+    assert 0 < tape.recorded < tape.replayed
+
+
+def test_a_checkpointed_gradient_is_not_recorded(pair):
+    recorded, plain, tape, data = pair
+    one, other = (ne.CheckpointedBPTT(9).gradient(net, data.x, data.y)[0] for net in (recorded, plain))
+    for name, value in other.items():
+        np.testing.assert_array_equal(one[name], value, err_msg=name)
+    assert tape.recorded == 0
 
 
 @pytest.mark.parametrize("solver", [ne.BlockGaussSeidel(), ne.Anderson()])
