@@ -6,11 +6,12 @@ Backends announce themselves through the entry point group ``neuro_eq.backends``
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from neuro_eq.errors import BackendError, did_you_mean
 
@@ -38,6 +39,9 @@ class Backend:
         engine: ``"module:class"`` of the engine, imported on use.
         probe: says, without importing the engine, whether it can run.
         install: builds what the backend needs, printing progress through the callable; ``None`` where pip is enough.
+        rules: learning rules of the backend's own, beside those of a host that reads states and sets parameters:
+            ``"module:function"`` by name.  The function takes a ``Data``, a folder and the keywords ``hidden``,
+            ``epochs``, ``beta``, ``seed`` and ``say``, trains, and returns the files that it wrote, by what they hold.
     """
 
     name: str
@@ -45,6 +49,19 @@ class Backend:
     engine: str
     probe: Callable[[], BackendStatus]
     install: Callable[[Callable[[str], None]], None] | None = None
+    rules: Mapping[str, str] = field(default_factory=dict)
+
+    def rule(self, name: str) -> Callable[..., dict[str, Path]]:
+        """The training function of a rule of the backend's own.
+
+        Raises:
+            BackendError: it has none of that name, or cannot run here.
+        """
+        if name not in self.rules:
+            own = "; it has " + ", ".join(map(repr, self.rules)) if self.rules else ""
+            raise BackendError(f'backend "{self.name}" has no learning rule {name!r} of its own{own}')
+        self._refuse_if_it_cannot_run()
+        return _imported(self.rules[name])
 
     def load(self) -> type[Engine]:
         """The engine class.
@@ -52,11 +69,18 @@ class Backend:
         Raises:
             BackendError: the backend cannot run here; the message says what to do.
         """
+        self._refuse_if_it_cannot_run()
+        return _imported(self.engine)
+
+    def _refuse_if_it_cannot_run(self) -> None:
         status = self.probe()
         if not status.available:
             raise BackendError(f'backend "{self.name}" cannot run here: {status.detail}')
-        module, name = self.engine.split(":")
-        return getattr(import_module(module), name)
+
+
+def _imported(place: str) -> Any:
+    module, name = place.split(":")
+    return getattr(import_module(module), name)
 
 
 def backends() -> dict[str, Backend]:

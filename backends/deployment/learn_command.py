@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from neuro_eq.backends.deployment.learning import LearnedEpoch
 
 app = typer.Typer(
     help="Train a network on a chip, in simulation: three-factor rules in small integers, one sample after the other.",
@@ -26,6 +23,10 @@ def learn(
     epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the training samples.")] = 12,
     beta: Annotated[float, typer.Option("--beta", help="Size of the nudge.")] = 0.5,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Start values, order of samples, draws.")] = 0,
+    engine: Annotated[
+        str,
+        typer.Option("--engine", help="numba, or lava: all in Lava, some samples a second."),
+    ] = "numba",
     train_samples: Annotated[
         int | None, typer.Option("--train-samples", min=1, help="Train on the first so many.", show_default="all")
     ] = None,
@@ -36,18 +37,17 @@ def learn(
 ) -> None:
     """A line an epoch; ends with the report, the weights of both ways and a figure."""
     from neuro_eq.backends.deployment.learning import learn as teach
-    from neuro_eq.backends.deployment.learning import write_learned
+    from neuro_eq.backends.deployment.learning import line, write_learned
     from neuro_eq.datasets import load_data
+    from neuro_eq.errors import SpecError
 
-    def say(epoch: LearnedEpoch) -> None:
-        overflow = f"  {epoch.overflow} overflows" if epoch.overflow else ""
-        print(
-            f"epoch {epoch.epoch:>3}  test {100 * epoch.test_accuracy:6.2f} %  training {100 * epoch.accuracy:6.2f} %  "
-            f"‖W − Wᵀ‖/‖W‖ {epoch.asymmetry:.3f}{overflow}",
-            flush=True,
-        )
-
+    if engine not in ("numba", "lava"):
+        raise SpecError(f'expected "numba" or "lava", found {engine!r}', "--engine")
     chosen = load_data(data).subset(train_samples, test_samples)
-    found = teach(chosen, hidden=hidden, schedule=schedule, epochs=epochs, beta=beta, seed=seed, say=say)
+    found = teach(
+        chosen, hidden=hidden, schedule=schedule, epochs=epochs, beta=beta, seed=seed,
+        engine=engine,  # type: ignore[arg-type]  # it is one of them
+        say=lambda epoch: print(line(epoch), flush=True),
+    )  # fmt: skip
     for name, path in write_learned(found, out).items():
         print(f"{name:<8} {path}")

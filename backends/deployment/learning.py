@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
 
 from neuro_eq.atomic import replacing, write_text
+from neuro_eq.backends.deployment.lava_training import LavaTrainer
 from neuro_eq.backends.numba.chip_training import ChipTrainer
 from neuro_eq.backends.numba.integer import IntegerEngine
 from neuro_eq.datasets import Data
@@ -29,8 +31,10 @@ from neuro_eq.figures.style import (
 )
 from neuro_eq.hardware.chip import ChipNetwork
 from neuro_eq.hardware.quantisation import Precision, quantise
-from neuro_eq.hardware.schedules import SCHEDULES
+from neuro_eq.hardware.schedules import SCHEDULES, LearningSchedule
 from neuro_eq.models import layered_hopfield
+
+Engine = Literal["numba", "lava"]
 
 SCALE = -8
 """A weight of 1 is 256 units of the chip: as far as one can go."""
@@ -84,6 +88,7 @@ def learn(
     epochs: int = 12,
     beta: float = 0.5,
     seed: int = 0,
+    engine: Engine = "numba",
     say: Callable[[LearnedEpoch], None] = lambda _: None,
 ) -> Learned:
     """Train one hidden population on the chip, by its own rule.
@@ -95,10 +100,13 @@ def learn(
         epochs: passes.
         beta: of the nudge.
         seed: of the start values, the order of samples and the draws.
+        engine: what computes phases and updates; ``"lava"`` takes a good part of a second for a sample.  Test samples
+            are answered by the integer engine either way, whose bits are Lava's.
         say: is given every epoch.
 
     Raises:
-        SpecError: there is no such schedule, or the nudge is too small for the chip.
+        SpecError: there is no such schedule, the nudge is too small for the chip, or Lava does not do the schedule.
+        BackendError: Lava is not there.
         DataError: the data are values to fit.
     """
     if schedule not in SCHEDULES:
@@ -110,7 +118,26 @@ def learn(
     scales = {"input_hidden1": SCALE, "hidden1_output": SCALE}
     chip, _ = quantise(spec, spec.initial_parameters(seed), ranges, Precision(activity_bits=8), scales)
     chosen = SCHEDULES[schedule]
-    trainer = ChipTrainer(chip, chosen, beta=beta, seed=seed)
+    trainer: ChipTrainer | LavaTrainer
+    with ExitStack() as stack:
+        if engine == "lava":
+            trainer = stack.enter_context(LavaTrainer(chip, chosen, beta=beta, seed=seed))
+        else:
+            trainer = ChipTrainer(chip, chosen, beta=beta, seed=seed)
+        history = _taught(trainer, data, chosen, epochs, say)
+        settings = {
+            "data": data.name, "hidden": hidden, "schedule": schedule, "beta": beta, "seed": seed, "engine": engine,
+        }  # fmt: skip
+        return Learned(trainer.network(), tuple(history), settings)
+
+
+def _taught(
+    trainer: ChipTrainer | LavaTrainer,
+    data: Data,
+    chosen: LearningSchedule,
+    epochs: int,
+    say: Callable[[LearnedEpoch], None],
+) -> list[LearnedEpoch]:
     late = epochs - round(LATE * epochs) if chosen.consolidate else epochs
     history = []
     for epoch in range(epochs):
@@ -120,8 +147,30 @@ def learn(
         tested = accuracy(trainer.network(), data.x_test, data.y_test)
         history.append(LearnedEpoch(epoch + 1, found.accuracy, tested, found.asymmetry, found.overflow))
         say(history[-1])
-    settings = {"data": data.name, "hidden": hidden, "schedule": schedule, "beta": beta, "seed": seed}
-    return Learned(trainer.network(), tuple(history), settings)
+    return history
+
+
+def learn_in_lava(
+    data: Data, folder: Path, *, hidden: int, epochs: int, beta: float, seed: int, say: Callable[[str], None]
+) -> dict[str, Path]:
+    """``neuro_eq run --backend lava --rule chip``: learn in Lava by the best schedule, and write what was learned.
+
+    Raises:
+        As :func:`learn` and :func:`write_learned`.
+    """
+    found = learn(
+        data, hidden=hidden, epochs=epochs, beta=beta, seed=seed, engine="lava", say=lambda epoch: say(line(epoch))
+    )
+    return write_learned(found, folder)
+
+
+def line(epoch: LearnedEpoch) -> str:
+    """An epoch in words."""
+    overflow = f"  {epoch.overflow} overflows" if epoch.overflow else ""
+    return (
+        f"epoch {epoch.epoch:>3}  test {100 * epoch.test_accuracy:6.2f} %  training {100 * epoch.accuracy:6.2f} %  "
+        f"‖W − Wᵀ‖/‖W‖ {epoch.asymmetry:.3f}{overflow}"
+    )
 
 
 def accuracy(network: ChipNetwork, x: np.ndarray, labels: np.ndarray, steps: int = 100) -> float:

@@ -138,6 +138,8 @@ class LavaChip:
         x1: Integer[np.ndarray, "events pre"],
         y1: Integer[np.ndarray, "events post"],
         y2: Integer[np.ndarray, "events post"],
+        seed: int = 1,
+        learned: bool = False,
     ) -> tuple[Integer[np.ndarray, "post pre"], Integer[np.ndarray, "post pre"]]:
         """Weights and tags after Lava's learning engine has evaluated a rule once an event.
 
@@ -146,6 +148,9 @@ class LavaChip:
         Args:
             x1: presynaptic traces, 0…127, sent as graded messages that overwrite the trace.
             y1, y2: postsynaptic traces.
+            seed: of the draws.
+            learned: the weights are those of a connection that has learned, which have one bit more; without, Lava
+                cuts it when it builds the connection.
 
         Raises:
             BackendError: Lava failed.
@@ -153,7 +158,9 @@ class LavaChip:
         # Half of a payload is what the trace becomes.
         arrays = {"weights": weights, "tags": tags, "x": 2 * np.asarray(x1), "y1": y1, "y2": y2}
         arrays = {name: np.asarray(value, dtype=np.int64) for name, value in arrays.items()}
-        _, received = self.client.request("learn", {"rule": rule.strings()}, arrays)
+        _, received = self.client.request(
+            "learn", {"rule": rule.strings(), "seed": int(seed), "learned": bool(learned)}, arrays
+        )
         return received["weights"], received["tags"]
 
 
@@ -166,16 +173,16 @@ class Draws:
     post: Float[np.ndarray, " events"]
 
 
-def draws(events: int) -> Draws:
+def draws(events: int, seed: int = 1) -> Draws:
     """The draws of a connection of Lava's from its first event on.
 
-    Variables are rounded by a generator of seed 2 that draws once when it is made and once an event, traces by some
-    that draw twice an event; their seeds are the child's 1 and two more.
+    Variables are rounded by a generator of the next seed that draws once when it is made and once an event, traces by
+    some that draw twice an event; those of the postsynaptic ones have the seed after that.
     """
     return Draws(
-        variables=np.random.default_rng(2).random(events + 1)[1:],
-        pre=np.random.default_rng(1).random(2 * events + 1)[2::2],
-        post=np.random.default_rng(3).random(2 * events + 1)[2::2],
+        variables=np.random.default_rng(seed + 1).random(events + 1)[1:],
+        pre=np.random.default_rng(seed).random(2 * events + 1)[2::2],
+        post=np.random.default_rng(seed + 2).random(2 * events + 1)[2::2],
     )
 
 

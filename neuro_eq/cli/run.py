@@ -27,6 +27,8 @@ Examples:
 
   neuro_eq run --backend lava                a few samples, in a simulation
 
+  neuro_eq run --backend lava --rule chip    by the chip's own learning rule
+
   neuro_eq run --data mnist --seed 1         MNIST, a few minutes
 
   neuro_eq run --spec net.toml --data npz:mine.npz
@@ -103,6 +105,15 @@ def run(
         float | None, typer.Option("--beta", help="Size of the nudge.", show_default="1.0; mnist: 0.5")
     ] = None,
     lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.", show_default="0.001")] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            "--rule",
+            help="Who learns: host, by --method, or a rule of the backend's own: lava has chip, three-factor rules in "
+            "small integers.",
+            show_default="host",
+        ),
+    ] = None,
     solver: Annotated[
         str | None,
         typer.Option("--solver", help="How phases settle: picard, gauss-seidel or anderson.", show_default="picard"),
@@ -146,6 +157,11 @@ def run(
     }  # fmt: skip
     chosen = {name: value for name, value in chosen.items() if value is not None}
     options = {name: value for name, value in (("threads", threads), ("device", device)) if value is not None}
+    if rule not in (None, "host"):
+        given = {**chosen, **options, "config": config, "preset": preset, "spec": spec, "model": model}
+        given |= {"method": method, "lr": lr, "solver": solver, "resume": resume, "tensorboard": tensorboard or None}
+        _by_the_backends_rule(str(rule), given, hidden, beta, out)
+        return
     others = {
         "config": config, "preset": preset, "spec": spec, "model": model, "hidden": hidden, "method": method,
         "beta": beta, "lr": lr, "solver": solver,
@@ -161,6 +177,34 @@ def run(
     folder = out or fresh_folder(Path("runs"), resolved)
     _refuse_occupied(folder)
     _execute(resolved, folder, resume=False, tensorboard=tensorboard)
+
+
+def _by_the_backends_rule(
+    rule: str, given: dict[str, Any], hidden: str | None, beta: float | None, out: Path | None
+) -> None:
+    """Train by a rule that the backend has of its own."""
+    from neuro_eq.backend import backend as find
+    from neuro_eq.datasets import load_data
+    from neuro_eq.errors import SpecError
+    from neuro_eq.run import LAVA_SAMPLES
+
+    taken = ("backend", "data", "epochs", "seed", "train_samples", "test_samples")
+    other = next((name for name, value in given.items() if value is not None and name not in taken), None)
+    if other is not None:
+        raise SpecError(f"the rule {rule!r} brings it along, so --{other.replace('_', '-')} cannot be given", "--rule")
+    train = find(given.get("backend", "numba")).rule(rule)
+    units = [96] if hidden is None else _sizes(hidden)
+    if len(units) != 1:
+        raise SpecError(f"the rule {rule!r} trains one hidden population, found {len(units)}", "--hidden")
+    data = load_data(given.get("data", "digits"))
+    samples = (given.get("train_samples", LAVA_SAMPLES[0]), given.get("test_samples", LAVA_SAMPLES[1]))
+    seed = given.get("seed", 0)
+    folder = out or Path("runs") / f"{data.name}-{rule}-{given['backend']}-seed{seed}"
+    _refuse_occupied(folder)
+    how = {"hidden": units[0], "epochs": given.get("epochs", 2), "beta": 0.5 if beta is None else beta, "seed": seed}
+    files = train(data.subset(*samples), folder, **how, say=lambda text: print(text, flush=True))
+    for name, path in files.items():
+        print(f"{name:<8} {path}")
 
 
 def _go_on(folder: Path, given: list[str]) -> None:

@@ -142,7 +142,7 @@ class Session:
         """Show a connection that learns some events; its weights and tags."""
         from .plasticity import LearningRuntime
 
-        runtime = LearningRuntime(header["rule"], arrays)
+        runtime = LearningRuntime(header["rule"], arrays, int(header["seed"]), bool(header["learned"]))
         try:
             weights, tags = runtime.run()
             return {}, {"weights": weights.astype(np.int64), "tags": tags.astype(np.int64)}
