@@ -30,6 +30,7 @@ from neuro_eq.methods import METHODS, GradientMethod
 from neuro_eq.models import MODELS, layered_hopfield
 from neuro_eq.optimizers import OPTIMIZERS, Adam, Optimizer
 from neuro_eq.penalty import JacobianPenalty
+from neuro_eq.recipes import Recipe
 from neuro_eq.schedules import SCHEDULES, Cosine, Schedule
 from neuro_eq.solvers import Relaxation
 from neuro_eq.spec import Network
@@ -149,18 +150,19 @@ def load_config(path: str | Path) -> RunConfig:
         raise SpecError(error.problem, f"{path}: {error.place}" if error.place else str(path)) from None
 
 
-def default_network(model: str, data: Data, hidden: tuple[int, ...] | None, usual: tuple[int, ...]) -> Network:
+def default_network(model: str, data: Data, hidden: tuple[int, ...] | None, usual: Recipe) -> Network:
     """The network that a run trains when the user brings none.
 
     Args:
         hidden: units of its hidden populations: of a transformer the width of a token, of maps their channels.
-        usual: for models whose populations are single rows of units, where ``hidden`` is not given.
+        usual: the recipe for the data and the model.  Its units are taken where ``hidden`` is not given and populations
+            are single rows of units, or the recipe is this model's own.
     """
     if data.vocabulary is not None:
         return _of_words(model, data, hidden)
     if model in SEE_IMAGES:
-        return _of_images(model, data, hidden)
-    hidden = usual if hidden is None else hidden
+        return _of_images(model, data, usual.hidden if hidden is None and usual.network else hidden, usual.network)
+    hidden = usual.hidden if hidden is None else hidden
     if model == "layered_hopfield":
         return layered_hopfield([data.features, *hidden, data.outputs], "hard_sigmoid", gain=0.5)
     if len(hidden) != 1:
@@ -172,7 +174,7 @@ SEE_IMAGES = ("conv_hopfield", "energy_transformer", "looped_transformer", "tore
 """Models that want the shape of an image, not a row of features."""
 
 
-def _of_images(model: str, data: Data, hidden: tuple[int, ...] | None) -> Network:
+def _of_images(model: str, data: Data, hidden: tuple[int, ...] | None, further: Mapping[str, Any]) -> Network:
     shape = data.image_shape
     if shape is None:
         raise SpecError(f'{model} sees images, but a sample of "{data.name}" is a row of numbers', "model")
@@ -182,8 +184,8 @@ def _of_images(model: str, data: Data, hidden: tuple[int, ...] | None) -> Networ
         raise SpecError(f"an image of {shape[-2]}×{shape[-1]} does not divide into 4×4 patches; use --spec", "model")
     if hidden is not None and model == "toreqprop_prior":
         raise SpecError(f"{model} has a width of its own; use looped_transformer for another", "hidden")
-    patch = (shape[-2] // 4, shape[-1] // 4)
-    return MODELS[model](shape, data.outputs, patch=patch, **_width(model, hidden))
+    arguments = {"patch": (shape[-2] // 4, shape[-1] // 4), **_width(model, hidden), **further}
+    return MODELS[model](shape, data.outputs, **arguments)
 
 
 SEE_WORDS = ("energy_transformer", "looped_transformer")

@@ -113,6 +113,7 @@ def _network(spec: Path | None, model: str | None, hidden: str | None, data: str
     from neuro_eq.datasets import load_data
     from neuro_eq.errors import SpecError, did_you_mean
     from neuro_eq.models import MODELS
+    from neuro_eq.recipes import SMALL
     from neuro_eq.run import default_network
     from neuro_eq.specfile import load
 
@@ -123,7 +124,7 @@ def _network(spec: Path | None, model: str | None, hidden: str | None, data: str
     if model is not None and model not in MODELS:
         raise SpecError(f'no model "{model}"' + did_you_mean(model, MODELS), "model")
     chosen = None if hidden is None else sizes(hidden)
-    return default_network(model or "layered_hopfield", load_data(data or "digits"), chosen, (256,))
+    return default_network(model or "layered_hopfield", load_data(data or "digits"), chosen, SMALL)
 
 
 def _samples(data: str | None, network: Network, count: int, seed: int) -> tuple[Any, Any]:

@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from neuro_eq.run import RunConfig, RunResult
+    from neuro_eq.solvers import Relaxation
 
 SMALL = 2048
 """Free units below which torch's second thread costs more than it brings."""
@@ -271,7 +272,7 @@ def _resolve(
         entries = _defaults(chosen, spec, model, hidden, method)
     entries.update(chosen)
     if method is not None or beta is not None:
-        entries["method"] = _method(entries["method"], method, beta)
+        entries["method"] = _method(entries["method"], method, beta, entries.get("free"))
     if lr is not None:
         before = entries["optimizer"]
         entries["optimizer"] = type(before)(**{**before.model_dump(), "lr": lr})
@@ -301,7 +302,6 @@ def _defaults(
     from neuro_eq.models import MODELS
     from neuro_eq.recipes import recipe
     from neuro_eq.run import LAVA_SAMPLES, default_network
-    from neuro_eq.solvers import Relaxation
     from neuro_eq.specfile import load
 
     if spec is not None and (model is not None or hidden is not None):
@@ -310,35 +310,38 @@ def _defaults(
         raise SpecError(f'no model "{model}"' + did_you_mean(model, MODELS), "model")
     engine = find(chosen.get("backend", "numba"))
     name = chosen.get("data", "digits")
-    usual = recipe(name)
+    usual = recipe(name, None if spec is not None else model)
     entries: dict[str, Any] = {
         "data": name, "method": {"kind": "eqprop", "beta": usual.beta}, "optimizer": usual.optimizer,
-        "epochs": usual.epochs, "batch_size": usual.batch_size,
+        "epochs": usual.epochs, "batch_size": usual.batch_size, "schedule": usual.schedule,
     }  # fmt: skip
     entries["dtype"] = "float64" if engine.name in ("reference", "lava") else "float32"
     if method != "implicit":  # which settles further by itself
-        entries["free"] = entries["nudged"] = Relaxation(max_steps=100)
+        entries["free"], entries["nudged"] = usual.free, usual.nudged
     if engine.name == "lava":
         entries["train_samples"], entries["test_samples"] = LAVA_SAMPLES
     if spec is not None:
         entries["network"] = load(spec)
     else:
         sizes = None if hidden is None else _sizes(hidden)
-        entries["network"] = default_network(model or "layered_hopfield", load_data(name), sizes, usual.hidden)
+        entries["network"] = default_network(model or "layered_hopfield", load_data(name), sizes, usual)
     if entries["network"].asymmetric:
         entries["method"] = {**entries["method"], "kind": "asymep"}  # the others want an energy
-    if engine.name == "torch" and entries["network"].free_units < SMALL:
+    if engine.name == "torch" and entries["network"].free_units < SMALL and not usual.network:
         entries["options"] = {"threads": 1}
     return entries
 
 
-def _method(before: Any, kind: str | None, beta: float | None) -> dict[str, Any]:
+def _method(before: Any, kind: str | None, beta: float | None, free: Relaxation | None) -> dict[str, Any]:
+    """Another method, or another nudge; one that unrolls steps takes as many as the free phase, where that is fixed."""
     from neuro_eq.methods import METHODS
 
     fields = dict(before) if isinstance(before, dict) else before.model_dump()
     if kind is not None and kind != fields["kind"]:
         nudges = kind in METHODS and "beta" in METHODS[kind].model_fields
         fields = {"kind": kind, **({"beta": fields["beta"]} if nudges and "beta" in fields else {})}
+        if free is not None and free.tol is None and kind in METHODS and "steps" in METHODS[kind].model_fields:
+            fields["steps"] = free.max_steps
     if beta is not None:
         fields["beta"] = beta
     return fields
