@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -158,15 +159,14 @@ def run(
     }  # fmt: skip
     chosen = {name: value for name, value in chosen.items() if value is not None}
     options = {name: value for name, value in (("threads", threads), ("device", device)) if value is not None}
-    if rule not in (None, "host"):
-        given = {**chosen, **options, "config": config, "preset": preset, "spec": spec, "model": model}
-        given |= {"method": method, "lr": lr, "solver": solver, "resume": resume, "tensorboard": tensorboard or None}
-        _by_the_backends_rule(str(rule), given, hidden, beta, out)
-        return
     others = {
         "config": config, "preset": preset, "spec": spec, "model": model, "hidden": hidden, "method": method,
         "beta": beta, "lr": lr, "solver": solver,
     }  # fmt: skip
+    if rule not in (None, "host"):
+        brought = {**chosen, **options, **others, "resume": resume, "tensorboard": tensorboard or None}
+        _by_the_backends_rule(str(rule), brought, out)
+        return
     if resume is not None:
         more = {**others, "out": out, "tensorboard": tensorboard or None}
         given = [*chosen, *options, *(name for name, value in more.items() if value is not None)]
@@ -180,21 +180,20 @@ def run(
     _execute(resolved, folder, resume=False, tensorboard=tensorboard)
 
 
-def _by_the_backends_rule(
-    rule: str, given: dict[str, Any], hidden: str | None, beta: float | None, out: Path | None
-) -> None:
+def _by_the_backends_rule(rule: str, brought: Mapping[str, Any], out: Path | None) -> None:
     """Train by a rule that the backend has of its own."""
     from neuro_eq.backend import backend as find
     from neuro_eq.datasets import load_data
     from neuro_eq.errors import SpecError
     from neuro_eq.run import LAVA_SAMPLES
 
-    taken = ("backend", "data", "epochs", "seed", "train_samples", "test_samples")
-    other = next((name for name, value in given.items() if value is not None and name not in taken), None)
+    given = {name: value for name, value in brought.items() if value is not None}
+    taken = ("backend", "data", "epochs", "seed", "train_samples", "test_samples", "hidden", "beta")
+    other = next((name for name in given if name not in taken), None)
     if other is not None:
         raise SpecError(f"the rule {rule!r} brings it along, so --{other.replace('_', '-')} cannot be given", "--rule")
     train = find(given.get("backend", "numba")).rule(rule)
-    units = [96] if hidden is None else _sizes(hidden)
+    units = _sizes(given.get("hidden", "96"))
     if len(units) != 1:
         raise SpecError(f"the rule {rule!r} trains one hidden population, found {len(units)}", "--hidden")
     data = load_data(given.get("data", "digits"))
@@ -202,7 +201,7 @@ def _by_the_backends_rule(
     seed = given.get("seed", 0)
     folder = out or Path("runs") / f"{data.name}-{rule}-{given['backend']}-seed{seed}"
     _refuse_occupied(folder)
-    how = {"hidden": units[0], "epochs": given.get("epochs", 2), "beta": 0.5 if beta is None else beta, "seed": seed}
+    how = {"hidden": units[0], "epochs": given.get("epochs", 2), "beta": given.get("beta", 0.5), "seed": seed}
     files = train(data.subset(*samples), folder, **how, say=lambda text: print(text, flush=True))
     for name, path in files.items():
         print(f"{name:<8} {path}")
