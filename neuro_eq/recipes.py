@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from neuro_eq.optimizers import Adam, Optimizer
+from neuro_eq.penalty import JacobianPenalty
 from neuro_eq.schedules import Cosine, Schedule
 from neuro_eq.solvers import Picard, Relaxation
 
@@ -22,7 +23,7 @@ SETTLES = Relaxation(max_steps=100)
 
 @dataclass(frozen=True)
 class Recipe:
-    """Units, passes over the data, samples in a step, the nudge, the optimiser and its schedule, and the phases.
+    """Units, passes over the data, samples in a step, the nudge, the optimiser and its schedule, phases and penalty.
 
     Attributes:
         network: further arguments of the model.
@@ -36,6 +37,7 @@ class Recipe:
     schedule: Schedule = FALLING
     free: Relaxation = SETTLES
     nudged: Relaxation = SETTLES
+    penalty: JacobianPenalty | None = None
     network: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -47,13 +49,16 @@ SMALL = Recipe(hidden=(256,), epochs=30, batch_size=32, beta=1.0, optimizer=Adam
 IMAGES = Recipe(hidden=(512,), epochs=20, batch_size=64, beta=0.5, optimizer=Adam(1e-3, weight_decay=0.4))
 """Sixty thousand images."""
 
-# Chosen on the same samples, after three passes over 20 000.  What matters most is the width of a token, then the size
-# of its patch.  With a layer norm as flat as this and an input as strong the network settles at full steps.
+# Chosen on the same samples.  A token's width matters most, then the size of its patch.  Without a penalty on the
+# response the network learns to settle ever more slowly: after four passes its spectral radius was 0.98, its answer
+# after twelve steps better than at its fixed point, and its gradient at a cosine of 0.7 with the exact one; it stayed
+# between 95 and 97 %.  With the penalty the answers are those of the fixed point.
 TRANSFORMER_OF_IMAGES = Recipe(
-    hidden=(256,), epochs=40, batch_size=64, beta=0.5, optimizer=Adam(3e-3, weight_decay=0.4),
+    hidden=(256,), epochs=14, batch_size=64, beta=0.5, optimizer=Adam(2e-3, weight_decay=0.1),
     schedule=Cosine(warmup=0.05),
     free=Relaxation(solver=Picard(1.0), tol=None, max_steps=12),
     nudged=Relaxation(solver=Picard(1.0), tol=None, max_steps=6),
+    penalty=JacobianPenalty(3.0),
     network={"patch": 14, "patterns": 512, "epsilon": 4.0, "gain": 0.5, "input_gain": 6.0},
 )  # fmt: skip
 """Sixty thousand images as four tokens."""

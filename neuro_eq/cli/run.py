@@ -313,6 +313,7 @@ def _defaults(
     entries: dict[str, Any] = {
         "data": name, "method": {"kind": "eqprop", "beta": usual.beta}, "optimizer": usual.optimizer,
         "epochs": usual.epochs, "batch_size": usual.batch_size, "schedule": usual.schedule,
+        "penalty": usual.penalty,
     }  # fmt: skip
     entries["dtype"] = "float64" if engine.name in ("reference", "lava") else "float32"
     if method != "implicit":  # which settles further by itself
