@@ -49,7 +49,7 @@ class Backend:
     engine: str
     probe: Callable[[], BackendStatus]
     install: Callable[[Callable[[str], None]], None] | None = None
-    rules: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, str] = field(default_factory=dict, kw_only=True)
 
     def rule(self, name: str) -> Callable[..., dict[str, Path]]:
         """The training function of a rule of the backend's own.

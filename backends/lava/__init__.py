@@ -28,5 +28,5 @@ BACKEND = Backend(
     "neuro_eq.backends.lava.engine:LavaEngine",
     probe,
     install,
-    {"chip": "neuro_eq.backends.deployment.learning:learn_in_lava"},
+    rules={"chip": "neuro_eq.backends.deployment.learning:learn_in_lava"},
 )

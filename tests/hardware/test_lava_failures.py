@@ -125,7 +125,7 @@ def test_a_rule_that_lava_cannot_read_is_told(lava: LavaChip) -> None:
     arrays = {name: np.ones((2, 2), dtype=np.int64) for name in ("weights", "tags", "x", "y1", "y2")}
     started = time.monotonic()
     with pytest.raises(ne.BackendError) as raised:
-        lava.client.request("learn", {"rule": {"dw": "2^-2*x0*q1"}}, arrays)
+        lava.client.request("learn", {"rule": {"dw": "2^-2*x0*q1"}, "seed": 1, "learned": False}, arrays)
     assert time.monotonic() - started < 10
     assert "learning_rule" in raised.value.report
     assert_nothing_left(lava)
