@@ -17,7 +17,7 @@ network's own, one of ``a``, ``m`` and ``r`` is ``2^−activity_bits``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -216,6 +216,28 @@ class ChipNetwork:
     def decode(self, population: str, activities: np.ndarray) -> np.ndarray:
         """This population's integers as real activities."""
         return np.asarray(activities, dtype=np.float64) * 2.0 ** -self.population(population).activity_bits
+
+    def with_weights(self, weights: Mapping[str, Integer[np.ndarray, "post pre"]]) -> ChipNetwork:
+        """The same with other weights, by connection; those beyond nine bits are held within them."""
+        return replace(
+            self,
+            connections=tuple(
+                replace(c, weights=np.clip(weights[c.name], -256, 255).astype(np.int16)) for c in self.connections
+            ),
+        )
+
+    @property
+    def both_ways(self) -> list[tuple[str, str]]:
+        """Of every synapse that has a way back, the connection forward and that one."""
+        there = {c.synapse: c.name for c in self.connections if not c.transposed}
+        return [(there[c.synapse], c.name) for c in self.connections if c.transposed]
+
+    def asymmetry(self, weights: Mapping[str, Integer[np.ndarray, "post pre"]]) -> float:
+        """``‖W − Wᵀ‖ / ‖W‖`` of these weights, over the synapses that have a way back."""
+        pairs = [(weights[forward], weights[back].T) for forward, back in self.both_ways]
+        apart = sum(float(np.sum((forward - back) ** 2)) for forward, back in pairs)
+        size = sum(float(np.sum(forward**2)) for forward, _ in pairs)
+        return float(np.sqrt(apart / max(size, 1.0)))
 
     def nudge_gain(self, beta: float) -> int:
         """``g``: a nudge ``β(y − a)`` as so many units of the drive for each unit of an activity's error."""

@@ -266,10 +266,9 @@ def execute(
     return RunResult(history=history, folder=folder, **result)
 
 
-def fresh_folder(root: Path, config: RunConfig) -> Path:
+def fresh_folder(root: Path, data: str, network: str, backend: str, seed: int) -> Path:
     """A folder that does not exist yet, named after what runs in it."""
-    data = config.data.partition(":")[0]
-    name = f"{data}-{config.network.name or 'network'}-{config.backend}-seed{config.seed}"
+    name = f"{data.partition(':')[0]}-{network or 'network'}-{backend}-seed{seed}"
     folder, count = root / name, 1
     while folder.exists():
         count += 1

@@ -3,13 +3,12 @@
 with LavaTrainer(chip, SCHEDULES["tags"], beta=0.5) as trainer:
     trainer.epoch(x, labels)
 
-A second or so for a few samples: it is there to be compared with :class:`ChipTrainer`, bit for bit, and for those who
+Some four samples a second: it is there to be compared with :class:`ChipTrainer`, bit for bit, and for those who
 want a chip's every step from Lava.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,11 @@ from neuro_eq.backends.lava.chip import LavaChip
 from neuro_eq.backends.numba.chip_training import Epoch
 from neuro_eq.errors import SpecError
 from neuro_eq.hardware.chip import ChipConnection, ChipNetwork
+from neuro_eq.hardware.learning import TRACE_HIGH
 from neuro_eq.hardware.schedules import CONSOLIDATING, LearningSchedule, read_outs
 
 Weights = Integer[np.ndarray, "post pre"]
 Activities = Integer[np.ndarray, "samples units"]
-
-LOUD = 127
-"""The trace with which every neuron sends when tags are added to weights."""
 
 
 class LavaTrainer:
@@ -112,20 +109,11 @@ class LavaTrainer:
 
     def network(self) -> ChipNetwork:
         """The chip as it is now."""
-        return replace(
-            self.chip,
-            connections=tuple(
-                replace(c, weights=np.clip(self.weights[c.name], -256, 255).astype(np.int16))
-                for c in self.chip.connections
-            ),
-        )
+        return self.chip.with_weights(self.weights)
 
     def asymmetry(self) -> float:
         """``‖W − Wᵀ‖ / ‖W‖`` over the synapses that have a way back."""
-        there = {c.synapse: self.weights[c.name] for c in self.chip.connections if not c.transposed}
-        pairs = [(there[c.synapse], self.weights[c.name].T) for c in self.chip.connections if c.transposed]
-        apart = sum(float(np.sum((forward - back) ** 2)) for forward, back in pairs)
-        return float(np.sqrt(apart / max(sum(float(np.sum(forward**2)) for forward, _ in pairs), 1.0)))
+        return self.chip.asymmetry(self.weights)
 
     def draw(self) -> int:
         """The seed of what Lava rounds the next update of a connection by."""
@@ -164,6 +152,6 @@ class LavaTrainer:
             if self.schedule.consolidate and (self.counted + s + 1) % self.schedule.consolidate == 0:
                 post_size, pre_size = c.weights.shape
                 quiet = np.zeros(post_size, dtype=np.int64)
-                rows.append((np.full(pre_size, LOUD), quiet, np.full(post_size, CONSOLIDATING)))
+                rows.append((np.full(pre_size, TRACE_HIGH), quiet, np.full(post_size, CONSOLIDATING)))
         x1, y1, y2 = (np.array(part) for part in zip(*rows, strict=True))
         return x1, y1, y2

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import h5py
 import numpy as np
@@ -31,7 +31,7 @@ from neuro_eq.figures.style import (
 )
 from neuro_eq.hardware.chip import ChipNetwork
 from neuro_eq.hardware.quantisation import Precision, quantise
-from neuro_eq.hardware.schedules import SCHEDULES, LearningSchedule
+from neuro_eq.hardware.schedules import SCHEDULES
 from neuro_eq.models import layered_hopfield
 
 Engine = Literal["numba", "lava"]
@@ -100,17 +100,20 @@ def learn(
         epochs: passes.
         beta: of the nudge.
         seed: of the start values, the order of samples and the draws.
-        engine: what computes phases and updates; ``"lava"`` takes a good part of a second for a sample.  Test samples
+        engine: what computes phases and updates; ``"lava"`` takes a quarter of a second for a sample.  Test samples
             are answered by the integer engine either way, whose bits are Lava's.
         say: is given every epoch.
 
     Raises:
-        SpecError: there is no such schedule, the nudge is too small for the chip, or Lava does not do the schedule.
+        SpecError: there is no such schedule or engine, the nudge is too small for the chip, or Lava does not do the
+            schedule.
         BackendError: Lava is not there.
         DataError: the data are values to fit.
     """
     if schedule not in SCHEDULES:
         raise SpecError(f'no schedule "{schedule}"' + did_you_mean(schedule, SCHEDULES), "schedule")
+    if engine not in get_args(Engine):
+        raise SpecError(f'no engine "{engine}"' + did_you_mean(engine, get_args(Engine)), "engine")
     if data.classes is None:
         raise DataError(f'data: "{data.name}" has values to fit, but a chip learns classes')
     spec = layered_hopfield([data.features, hidden, data.outputs], "hard_sigmoid", gain=0.5, bias=False)
@@ -118,36 +121,24 @@ def learn(
     scales = {"input_hidden1": SCALE, "hidden1_output": SCALE}
     chip, _ = quantise(spec, spec.initial_parameters(seed), ranges, Precision(activity_bits=8), scales)
     chosen = SCHEDULES[schedule]
-    trainer: ChipTrainer | LavaTrainer
-    with ExitStack() as stack:
-        if engine == "lava":
-            trainer = stack.enter_context(LavaTrainer(chip, chosen, beta=beta, seed=seed))
-        else:
-            trainer = ChipTrainer(chip, chosen, beta=beta, seed=seed)
-        history = _taught(trainer, data, chosen, epochs, say)
-        settings = {
-            "data": data.name, "hidden": hidden, "schedule": schedule, "beta": beta, "seed": seed, "engine": engine,
-        }  # fmt: skip
-        return Learned(trainer.network(), tuple(history), settings)
-
-
-def _taught(
-    trainer: ChipTrainer | LavaTrainer,
-    data: Data,
-    chosen: LearningSchedule,
-    epochs: int,
-    say: Callable[[LearnedEpoch], None],
-) -> list[LearnedEpoch]:
     late = epochs - round(LATE * epochs) if chosen.consolidate else epochs
     history = []
-    for epoch in range(epochs):
-        if epoch == late:
-            trainer.use(chosen.finer(2))
-        found = trainer.epoch(data.x_train, data.y_train)
-        tested = accuracy(trainer.network(), data.x_test, data.y_test)
-        history.append(LearnedEpoch(epoch + 1, found.accuracy, tested, found.asymmetry, found.overflow))
-        say(history[-1])
-    return history
+    with (
+        LavaTrainer(chip, chosen, beta=beta, seed=seed)
+        if engine == "lava"
+        else nullcontext(ChipTrainer(chip, chosen, beta=beta, seed=seed))
+    ) as trainer:
+        for epoch in range(epochs):
+            if epoch == late:
+                trainer.use(chosen.finer(2))
+            found = trainer.epoch(data.x_train, data.y_train)
+            tested = accuracy(trainer.network(), data.x_test, data.y_test)
+            history.append(LearnedEpoch(epoch + 1, found.accuracy, tested, found.asymmetry, found.overflow))
+            say(history[-1])
+    settings = {
+        "data": data.name, "hidden": hidden, "schedule": schedule, "beta": beta, "seed": seed, "engine": engine,
+    }  # fmt: skip
+    return Learned(trainer.network(), tuple(history), settings)
 
 
 def learn_in_lava(

@@ -9,7 +9,7 @@ trainer.network()          # the chip with what it has learned
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -173,23 +173,11 @@ class ChipTrainer:
 
     def network(self) -> ChipNetwork:
         """The chip as it is now, to be run; a pair of weights beyond nine bits is held within them."""
-        learned = self.weights()
-        return replace(
-            self.chip,
-            connections=tuple(
-                replace(c, weights=np.clip(learned[c.name], -256, 255).astype(np.int16)) for c in self.chip.connections
-            ),
-        )
+        return self.chip.with_weights(self.weights())
 
     def asymmetry(self) -> float:
         """``‖W − Wᵀ‖ / ‖W‖`` over the synapses that have a way back."""
-        learned = self.weights()
-        pairs = self._pairs()
-        if not pairs:
-            return 0.0
-        apart = sum(float(np.sum((learned[f] - learned[b].T) ** 2)) for f, b in pairs)
-        size = sum(float(np.sum(learned[f] ** 2)) for f, _ in pairs)
-        return float(np.sqrt(apart / max(size, 1.0)))
+        return self.chip.asymmetry(self.weights())
 
     def draws(self, samples: int) -> Float[np.ndarray, "samples events ways 2 3"]:
         """By sample and event (the last is consolidation's), by way, by copy: of variables, pre- and post-traces."""
@@ -198,10 +186,6 @@ class ChipTrainer:
         if self.shared_draws:
             drawn[:] = drawn[:, :, :1]
         return drawn
-
-    def _pairs(self) -> list[tuple[str, str]]:
-        there = {c.synapse: c.name for c in self.chip.connections if not c.transposed}
-        return [(there[c.synapse], c.name) for c in self.chip.connections if c.transposed]
 
     def _tables(self) -> tuple[np.ndarray, np.ndarray]:
         rows = []
@@ -214,5 +198,5 @@ class ChipTrainer:
             )  # fmt: skip
             first += c.weights.size
         names = [c.name for c in self.chip.connections]
-        ties = [[names.index(forward), names.index(back)] for forward, back in self._pairs()]
+        ties = [[names.index(forward), names.index(back)] for forward, back in self.chip.both_ways]
         return np.array(rows, dtype=np.int64).reshape(-1, 7), np.array(ties, dtype=np.int64).reshape(-1, 2)

@@ -1,4 +1,7 @@
-"""Steps of the optimisers on all parameters as two long rows: a few kernels instead of a dozen for each of them."""
+"""Steps of the optimisers on all parameters as two long rows: a few kernels instead of a dozen for each of them.
+
+That is for a GPU, where a launch costs more than a small array.  On a CPU the copies cost more than the steps.
+"""
 
 from __future__ import annotations
 

@@ -137,11 +137,14 @@ class TorchEngine(Engine):
     def stepped(
         self, optimizer: Optimizer, gradient: Parameters, state: OptimizerState, scale: float = 1.0
     ) -> tuple[dict[str, Array], OptimizerState]:
+        if self.device.type == "cpu":
+            return super().stepped(optimizer, gradient, state, scale)
         return stepped(optimizer, self.parameters, gradient, state, scale)
 
     def _not_finite(self, arrays: Parameters) -> str | None:
-        # One question for all; a network has dozens of arrays, most of them small.
-        if not arrays or bool(torch.cat([value.reshape(-1) for value in arrays.values()]).isfinite().all()):
+        # Of a GPU one question for all; a network has dozens of arrays, most of them small.
+        one = self.device.type != "cpu" and bool(arrays)
+        if one and bool(torch.cat([value.reshape(-1) for value in arrays.values()]).isfinite().all()):
             return None
         return super()._not_finite(arrays)
 

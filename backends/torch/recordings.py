@@ -7,7 +7,7 @@ tensors of its own, so those of a relaxation are copied there and back.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from typing import TypeAlias
 
@@ -17,17 +17,20 @@ from torch import Tensor
 from neuro_eq.backends.torch.chunks import Chunk, Moving
 
 Named: TypeAlias = dict[str, Tensor]
-Work: TypeAlias = Callable[[], list[Tensor]]
+Work: TypeAlias = Callable[[], Named]
 Replay: TypeAlias = Callable[[], None]
-Capture: TypeAlias = Callable[[Work], tuple[Replay, list[Tensor]]]
+Capture: TypeAlias = Callable[[Work], tuple[Replay, Named]]
 """Records some work; gives back what does it again, and where its result then stands."""
 
 KEPT = 16
 """Recordings that an engine keeps: of the first chunk and of the others of free and nudged phases, of what is learned,
 for a few sizes of the batch."""
 
+LIMIT = "limit"
+"""The name of what a first chunk finds beside where samples stand."""
 
-def capture_on_gpu(work: Work) -> tuple[Replay, list[Tensor]]:
+
+def capture_on_gpu(work: Work) -> tuple[Replay, Named]:
     """As a CUDA graph."""
     here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
     beside.wait_stream(here)
@@ -61,53 +64,32 @@ class Recordings:
             own.limit = None if chunk.limit is None else chunk.limit.clone()
             start = Moving(*(value.clone() for value in moving.tensors))
 
-            def work() -> list[Tensor]:
+            def work() -> Named:
                 if first:
                     own.limit = None
-                found = own(start, steps)
+                found = vars(own(start, steps))
                 assert own.limit is not None, "a chunk sets a limit"
-                return [*found.tensors, *([own.limit] if first else [])]
+                return {**found, LIMIT: own.limit} if first else found
 
             return _given(own, start), work
 
         found = self._recorded(key, _given(chunk, moving), make)
         if first:
-            chunk.limit = found.pop()
-        return Moving(*found)
+            chunk.limit = found.pop(LIMIT)
+        return Moving(**found)
 
     def repeat(self, key: object, work: Callable[..., Named], *given: Mapping[str, Tensor]) -> Named:
         """What ``work(*given)`` gives: a function of named tensors alone, which ``key`` stands for."""
-        names = tuple(tuple(values) for values in given)
-        answers: list[str] = []
 
         def make() -> tuple[list[Tensor], Work]:
             own = [{name: value.detach().clone() for name, value in values.items()} for values in given]
+            return _flat(own), lambda: work(*own)
 
-            def once() -> list[Tensor]:
-                found = work(*own)
-                answers[:] = found
-                return list(found.values())
+        return self._recorded((key, *map(tuple, given)), _flat(given), make)
 
-            return [value for values in own for value in values.values()], once
-
-        flat = [value for values in given for value in values.values()]
-        found = self._recorded((key, names), flat, make, answers)
-        return dict(zip(answers, found, strict=True))
-
-    def _recorded(
-        self,
-        key: object,
-        given: list[Tensor],
-        make: Callable[[], tuple[list[Tensor], Work]],
-        names: list[str] | None = None,
-    ) -> list[Tensor]:
+    def _recorded(self, key: object, given: list[Tensor], make: Callable[[], tuple[list[Tensor], Work]]) -> Named:
         whole = (key, *((tuple(t.shape), t.dtype) for t in given))
-        recording = self.kept.pop(whole, None)
-        if recording is None:
-            recording = Recording(*make(), self.capture)
-            recording.names = [] if names is None else list(names)
-        elif names is not None:
-            names[:] = recording.names
+        recording = self.kept.pop(whole, None) or Recording(*make(), self.capture)
         self.kept[whole] = recording
         while len(self.kept) > KEPT:
             self.kept.popitem(last=False)
@@ -120,26 +102,22 @@ class Recording:
     Args:
         tensors: what it reads, where values are copied to.
         work: the work.
-
-    Attributes:
-        names: of what it finds, where that has names.
     """
 
     def __init__(self, tensors: list[Tensor], work: Work, capture: Capture) -> None:
-        self.tensors, self.names = tensors, list[str]()
+        self.tensors = tensors
         self.loaded: list[Tensor | None] = [None] * len(tensors)
         self.replay, self.found = capture(work)
 
-    def __call__(self, given: list[Tensor]) -> list[Tensor]:
+    def __call__(self, given: list[Tensor]) -> Named:
         # Weights and data stay the same from chunk to chunk.
         new = [i for i, value in enumerate(given) if value is not self.loaded[i]]
-        if new:
-            _copy([self.tensors[i] for i in new], [given[i] for i in new])
-            for i in new:
-                self.loaded[i] = given[i]
+        _copy([self.tensors[i] for i in new], [given[i] for i in new])
+        for i in new:
+            self.loaded[i] = given[i]
         self.replay()
-        found = [torch.empty_like(value) for value in self.found]
-        _copy(found, self.found)
+        found = {name: torch.empty_like(value) for name, value in self.found.items()}
+        _copy(list(found.values()), list(self.found.values()))
         return found
 
 
@@ -150,6 +128,10 @@ def _copy(places: list[Tensor], values: list[Tensor]) -> None:
         kinds.setdefault(value.dtype, []).append(i)
     for at in kinds.values():
         torch._foreach_copy_([places[i] for i in at], [values[i].detach() for i in at])
+
+
+def _flat(given: Iterable[Mapping[str, Tensor]]) -> list[Tensor]:
+    return [value for values in given for value in values.values()]
 
 
 def _given(chunk: Chunk, moving: Moving) -> list[Tensor]:

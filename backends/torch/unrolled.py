@@ -20,6 +20,9 @@ from neuro_eq.solvers import Picard
 if TYPE_CHECKING:
     from neuro_eq.backends.torch.engine import TorchEngine
 
+GRADIENT, TARGET = "gradient of ", "target"
+"""Before the name of a parameter, whose gradient stands beside potentials; and the name of what is wanted."""
+
 Place: TypeAlias = tuple[dict[str, Tensor], Pacing | None]
 """Potentials, and the histories that the next step looks back to."""
 
@@ -45,17 +48,13 @@ def unrolled_gradient(
     given = (engine.parameters, task.inputs, task.starts[0], {TARGET: target})
     with enough_memory(batch_of(samples), instead):
         # A recording keeps all that autograd does, which checkpoints are there to avoid.
-        recorded = engine.recordings is not None and kept_every == 1
-        if recorded:
-            assert engine.recordings is not None
-            found = engine.recordings.repeat(("unrolled", steps, task.solver), work, *given)
-        else:
+        recordings = engine.recordings if kept_every == 1 else None
+        if recordings is None:
             found = work(*given)
+        else:
+            found = recordings.repeat(("unrolled", steps, task.solver), work, *given)
     gradient = {name: found.pop(f"{GRADIENT}{name}") for name in names}
     return gradient, found
-
-
-GRADIENT, TARGET = "gradient of ", "target"
 
 
 def _through_the_steps(

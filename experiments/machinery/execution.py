@@ -76,9 +76,10 @@ def plan(
         rows = [row for row in rows if any(part in row.label for part in only)]
         if not rows:
             raise SpecError(f"no row's label has {' or '.join(map(repr, only))} in it; they are {labels}", "--only")
-    other = {name: value for name, value in (("backend", backend), ("device", device)) if value is not None}
-    if other:
-        rows = [type(row)(**{**dict(row), **other}) for row in rows]
+    if backend is not None:
+        rows = [type(row)(**{**dict(row), "backend": backend}) for row in rows]
+    if device is not None:
+        rows = [type(row)(**{**dict(row), "device": device}) if row.backend == "torch" else row for row in rows]
     jobs = []
     for seed in range(experiment.seeds[scale] if seeds is None else seeds):
         for row in rows:

@@ -89,7 +89,12 @@ def run(
     ] = None,
     epochs: Annotated[
         int | None,
-        typer.Option("--epochs", min=0, help="Passes over the training samples.", show_default="30; mnist: 20"),
+        typer.Option(
+            "--epochs",
+            min=0,
+            help="Passes over the training samples.",
+            show_default="30; mnist: 20, energy_transformer 14",
+        ),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=1, help="Samples in a step.", show_default="32; mnist: 64")
@@ -106,7 +111,10 @@ def run(
     beta: Annotated[
         float | None, typer.Option("--beta", help="Size of the nudge.", show_default="1.0; mnist: 0.5")
     ] = None,
-    lr: Annotated[float | None, typer.Option("--lr", help="Learning rate.", show_default="0.001")] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option("--lr", help="Learning rate.", show_default="0.001; energy_transformer on mnist: 0.002"),
+    ] = None,
     rule: Annotated[
         str | None,
         typer.Option(
@@ -175,7 +183,8 @@ def run(
     from neuro_eq.run import fresh_folder
 
     resolved = _resolve(chosen, options=options, **others)  # type: ignore[arg-type]  # each is of its option's type
-    folder = out or fresh_folder(Path("runs"), resolved)
+    network = resolved.network.name
+    folder = out or fresh_folder(Path("runs"), resolved.data, network, resolved.backend, resolved.seed)
     _refuse_occupied(folder)
     _execute(resolved, folder, resume=False, tensorboard=tensorboard)
 
@@ -185,7 +194,7 @@ def _by_the_backends_rule(rule: str, brought: Mapping[str, Any], out: Path | Non
     from neuro_eq.backend import backend as find
     from neuro_eq.datasets import load_data
     from neuro_eq.errors import SpecError
-    from neuro_eq.run import LAVA_SAMPLES
+    from neuro_eq.run import LAVA_SAMPLES, fresh_folder
 
     given = {name: value for name, value in brought.items() if value is not None}
     taken = ("backend", "data", "epochs", "seed", "train_samples", "test_samples", "hidden", "beta")
@@ -199,7 +208,7 @@ def _by_the_backends_rule(rule: str, brought: Mapping[str, Any], out: Path | Non
     data = load_data(given.get("data", "digits"))
     samples = (given.get("train_samples", LAVA_SAMPLES[0]), given.get("test_samples", LAVA_SAMPLES[1]))
     seed = given.get("seed", 0)
-    folder = out or Path("runs") / f"{data.name}-{rule}-{given['backend']}-seed{seed}"
+    folder = out or fresh_folder(Path("runs"), data.name, rule, given["backend"], seed)
     _refuse_occupied(folder)
     how = {"hidden": units[0], "epochs": given.get("epochs", 2), "beta": given.get("beta", 0.5), "seed": seed}
     files = train(data.subset(*samples), folder, **how, say=lambda text: print(text, flush=True))

@@ -267,3 +267,19 @@ def test_a_scheduler_brings_its_workers() -> None:
     done = CliRunner().invoke(app, ["run", NAME, "--scale", "mediun"])
     assert isinstance(done.exception, SpecError)
     assert "medium" in str(done.exception)
+
+
+def test_some_rows_on_another_device() -> None:
+    """A device is torch's: rows of another engine stay what they are, and so do their keys."""
+    everywhere, there = plan("training_mnist", "quick"), plan("training_mnist", "quick", device="cuda")
+    assert {job.configuration.device for job in there} == {"cuda"}
+    assert not {job.key for job in there} & {job.key for job in everywhere}
+    assert plan("contraction", "quick", device="cuda") == plan("contraction", "quick")
+    some = plan("training_mnist", "quick", only=["asymep", "bptt"])
+    assert 0 < len(some) < len(everywhere)
+    assert all("asymep" in job.configuration.label or "bptt" in job.configuration.label for job in some)
+
+
+def test_rows_that_are_not_there_are_refused() -> None:
+    with pytest.raises(SpecError, match=r"^--only: no row's label has 'resnet' in it; they are \["):
+        plan("training_mnist", "quick", only=["resnet"])

@@ -110,3 +110,8 @@ def test_a_rule_that_cannot_be_is_refused(lava: LavaChip, arguments: list[str], 
     with pytest.raises(ne.NeuroEqError) as error:
         CliRunner().invoke(program, ["run", *arguments], catch_exceptions=False)
     assert sentence in str(error.value)
+
+
+def test_an_engine_that_cannot_learn_is_refused() -> None:
+    with pytest.raises(ne.SpecError, match=r"^engine: no engine \"torch\""):
+        CliRunner().invoke(program, ["learn", "--engine", "torch"], catch_exceptions=False)

@@ -26,13 +26,15 @@ class Halving(SGD):
 def test_the_same_numbers_as_one_by_one(need, samples, optimizer, dtype):
     need("torch")
     spec = ne.models.energy_transformer((2, 4), 3, patch=2, depth=2, width=4, heads=2, patterns=5)
+    from neuro_eq.backends.torch.descent import stepped
+
     net, data = ne.compile(spec, backend="torch", dtype=dtype, seed=3), samples(spec, 8, 1)
     theirs = {name: value.clone() for name, value in net.parameters.items()}
     state = before = optimizer.start(net.parameters)
     for scale in (1.0, 0.5, 0.25):
         gradient = ne.EqProp(0.5).gradient(net, data.x, data.y)[0]
         theirs, before = optimizer.step(theirs, gradient, before, scale)
-        ours, state = net.stepped(optimizer, gradient, state, scale)
+        ours, state = stepped(optimizer, net.parameters, gradient, state, scale)
         net.set_parameters(ours, adopt=True)
         assert list(ours) == list(theirs)
         assert state.steps == before.steps

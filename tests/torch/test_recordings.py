@@ -58,10 +58,10 @@ class Tape:
 
         def replay():
             self.replayed += 1
-            for place, value in zip(found, work(), strict=True):
-                place.copy_(value)
+            for name, value in work().items():
+                found[name].copy_(value)
 
-        for place in found:  # what is there before a replay is of no account
+        for place in found.values():  # what is there before a replay is of no account
             place.zero_()
         return replay, found
 
