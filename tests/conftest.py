@@ -246,6 +246,24 @@ def networks() -> st.SearchStrategy[ne.Network]:
     return _networks(SYNAPSES, ACTIVATIONS)
 
 
+def _continuous(spec: ne.Network) -> ne.Network:
+    """Averages instead of maxima over free populations: those drive what they are taken of by jumps, which no norm
+    bounds."""
+    free = {p.name for p in spec.free}
+
+    def continuous(synapse: Synapse) -> Synapse:
+        jumps = getattr(synapse, "pool", None) == "max" and not free.isdisjoint(synapse.sources)
+        return synapse.model_copy(update={"pool": "average"}) if jumps else synapse
+
+    return spec.model_copy(update={"synapses": tuple(continuous(synapse) for synapse in spec.synapses)})
+
+
+@pytest.fixture(scope="session")
+def contractible(networks: st.SearchStrategy[ne.Network]) -> st.SearchStrategy[ne.Network]:
+    """A strategy that draws valid networks that have one fixed point with the parameters of :func:`contracting`."""
+    return networks.map(_continuous)
+
+
 @pytest.fixture(scope="session")
 def networks_of() -> Callable[..., st.SearchStrategy[ne.Network]]:
     """``networks_of(synapse_kinds, activation_kinds)``: a strategy that keeps to these; None allows all."""

@@ -93,12 +93,12 @@ def test_every_solver_is_judged_alike(solver):
     assert any(row.what == "order in β" for row in report.rows)
 
 
-def test_random_networks_that_contract_pass(networks, contracting):
+def test_random_networks_that_contract_pass(contractible, contracting):
     from hypothesis import given, settings
     from hypothesis import strategies as st
 
     @settings(max_examples=4)
-    @given(networks, st.integers(0, 10**6))
+    @given(contractible, st.integers(0, 10**6))
     def passes(spec, seed):
         report = ne.check(spec, parameters=contracting(spec, seed), backends=[], samples=2, seed=seed)
         assert report.ok, what_is_missed(report)

@@ -28,10 +28,10 @@ def close(spec, found, wanted, slack=1.0):
 
 
 @pytest.mark.parametrize("solver", OTHERS, ids=repr)
-def test_the_fixed_points_of_picard(solver, networks, contracting, samples):
+def test_the_fixed_points_of_picard(solver, contractible, contracting, samples):
     """Free, as a nudged pair, and as a pair with the asymmetric correction, on networks that nobody chose."""
 
-    @given(networks, st.integers(0, 2**16))
+    @given(contractible, st.integers(0, 2**16))
     def holds(spec, seed):
         net = ne.compile(spec, backend="reference")
         net.set_parameters(contracting(spec, seed))
