@@ -180,16 +180,19 @@ def flops(sizes: list[int], evaluations: int) -> float:
     return BATCH * (2 * sizes[0] * sizes[1] + evaluations * inner + learning)
 
 
+def ratio(slow: np.ndarray, fast: np.ndarray) -> str:
+    """Of two variants within the same rounds: the median and its spread."""
+    low, middle, high = np.percentile(slow / fast, [25, 50, 75])
+    return f"{middle:5.2f}  (quartiles {low:.2f} to {high:.2f})"
+
+
 def report(title: str, seconds: dict[str, np.ndarray], base: str, work: float | None = None) -> None:
     """A table: medians, spread, and ratios to the yardstick within the same rounds."""
     print(f"\n{title}")
     for name, values in seconds.items():
-        ratio = seconds[base] / values
-        low, middle, high = np.percentile(ratio, [25, 50, 75])
         speed = "" if work is None else f"{work / np.median(values) / 1e9:6.0f} GFLOP/s"
         print(
-            f"  {name:<34}{1e3 * np.median(values):8.2f} ms   {base} / this = {middle:5.2f}"
-            f"  (quartiles {low:.2f} to {high:.2f})  {speed}"
+            f"  {name:<34}{1e3 * np.median(values):8.2f} ms   {base} / this = {ratio(seconds[base], values)}  {speed}"
         )
 
 
@@ -209,21 +212,19 @@ def main() -> None:
             plain, tuned = PlainLoop(one.net, sizes, x, y), TunedLoop(one.net, sizes, x, y)
             for kind in (PlainLoop, TunedLoop):
                 refuse_different_steps(kind(one.net, sizes, x, y), OurStep(sizes, x, y, 1, fixed))
-            report(
-                f"{sizes}: fixed T={FREE}, K={NUDGED}, batch {BATCH}, float32",
-                alternate(
-                    {
-                        "plain torch loop": plain.step,
-                        "tuned torch loop": tuned.step,
-                        "numba": one.step,
-                        "numba, 2 threads": two.step,
-                    },
-                    rounds,
-                    5,
-                ),
-                "plain torch loop",
-                flops(sizes, FREE + 2 * NUDGED),
+            seconds = alternate(
+                {
+                    "plain torch loop": plain.step,
+                    "tuned torch loop": tuned.step,
+                    "numba": one.step,
+                    "numba, 2 threads": two.step,
+                },
+                rounds,
+                5,
             )
+            title = f"{sizes}: fixed T={FREE}, K={NUDGED}, batch {BATCH}, float32"
+            report(title, seconds, "plain torch loop", flops(sizes, FREE + 2 * NUDGED))
+            print(f"  two threads to one {ratio(seconds['numba'], seconds['numba, 2 threads'])}")
             solvers: dict[str, ne.Relaxation] = {
                 "numba, Picard(0.5)": ne.Relaxation(solver=ne.Picard(ALPHA), tol=RESIDUAL, max_steps=1000),
                 "numba, BlockGaussSeidel": ne.Relaxation(solver=ne.BlockGaussSeidel(), tol=RESIDUAL, max_steps=1000),
@@ -233,9 +234,11 @@ def main() -> None:
             variants: dict[str, Callable[[], object]] = {"tuned torch loop": settling}
             for name, how in solvers.items():
                 variants[name] = OurStep(sizes, x, y, 1, how).step
-            report(
-                f"{sizes}: to a residual of {RESIDUAL:g}, one thread", alternate(variants, rounds), "tuned torch loop"
-            )
+                variants[f"{name}, 2 threads"] = OurStep(sizes, x, y, 2, how).step
+            seconds = alternate(variants, rounds)
+            report(f"{sizes}: to a residual of {RESIDUAL:g}", seconds, "tuned torch loop")
+            for name in solvers:
+                print(f"  {name}: two threads to one {ratio(seconds[name], seconds[f'{name}, 2 threads'])}")
         recording(rounds)
 
 

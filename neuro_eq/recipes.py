@@ -7,7 +7,7 @@ of their own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from neuro_eq.optimizers import Adam, Optimizer
@@ -63,8 +63,20 @@ TRANSFORMER_OF_IMAGES = Recipe(
 )  # fmt: skip
 """Sixty thousand images as four tokens."""
 
+LOOPED_TRANSFORMER_OF_IMAGES = replace(
+    TRANSFORMER_OF_IMAGES,
+    network={"patch": 14, "hidden": 512, "attention": "softmax", "epsilon": 4.0, "gain": 0.5, "input_gain": 6.0},
+)
+"""The same for blocks in a loop."""
+
 RECIPES = {"mnist": IMAGES, "fashion-mnist": IMAGES}
-OF_MODELS = {(name, "energy_transformer"): TRANSFORMER_OF_IMAGES for name in RECIPES}
+OF_MODELS = {
+    (name, model): one
+    for name in RECIPES
+    for model, one in (
+        ("energy_transformer", TRANSFORMER_OF_IMAGES), ("looped_transformer", LOOPED_TRANSFORMER_OF_IMAGES),
+    )
+}  # fmt: skip
 
 
 def recipe(data: str, model: str | None = None) -> Recipe:

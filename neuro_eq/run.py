@@ -150,24 +150,36 @@ def load_config(path: str | Path) -> RunConfig:
         raise SpecError(error.problem, f"{path}: {error.place}" if error.place else str(path)) from None
 
 
-def default_network(model: str, data: Data, hidden: tuple[int, ...] | None, usual: Recipe) -> Network:
+LOOPED = ("looped_mlp", "toroidal_mlp", "looped_transformer")
+"""Models whose inner synapses can be felt both ways or one."""
+
+
+def default_network(
+    model: str, data: Data, hidden: tuple[int, ...] | None, usual: Recipe, symmetric: bool | None = None
+) -> Network:
     """The network that a run trains when the user brings none.
 
     Args:
         hidden: units of its hidden populations: of a transformer the width of a token, of maps their channels.
         usual: the recipe for the data and the model.  Its units are taken where ``hidden`` is not given and populations
             are single rows of units, or the recipe is this model's own.
+        symmetric: of a looped model, whether its inner synapses are felt both ways; as it is by itself by default.
     """
+    further: dict[str, Any] = dict(usual.network)
+    if symmetric is not None:
+        if model not in LOOPED:
+            raise SpecError(f"{model} has no choice of synapses within a loop; {', '.join(LOOPED)} have", "symmetric")
+        further["symmetric"] = symmetric
     if data.vocabulary is not None:
-        return _of_words(model, data, hidden)
+        return _of_words(model, data, hidden, further)
     if model in SEE_IMAGES:
-        return _of_images(model, data, usual.hidden if hidden is None and usual.network else hidden, usual.network)
+        return _of_images(model, data, usual.hidden if hidden is None and usual.network else hidden, further)
     hidden = usual.hidden if hidden is None else hidden
     if model == "layered_hopfield":
         return layered_hopfield([data.features, *hidden, data.outputs], "hard_sigmoid", gain=0.5)
     if len(hidden) != 1:
         raise SpecError(f"{model} has one hidden population, found {list(hidden)}", "hidden")
-    return MODELS[model](data.features, hidden[0], data.outputs)
+    return MODELS[model](data.features, hidden[0], data.outputs, **further)
 
 
 SEE_IMAGES = ("conv_hopfield", "energy_transformer", "looped_transformer", "toreqprop_prior")
@@ -192,13 +204,13 @@ SEE_WORDS = ("energy_transformer", "looped_transformer")
 """Models that look words up."""
 
 
-def _of_words(model: str, data: Data, hidden: tuple[int, ...] | None) -> Network:
+def _of_words(model: str, data: Data, hidden: tuple[int, ...] | None, further: Mapping[str, Any]) -> Network:
     assert data.vocabulary is not None
     if model not in SEE_WORDS:
         known = " or ".join(SEE_WORDS)
         raise SpecError(f'{model} sees no words, of which the samples of "{data.name}" are; use {known}', "model")
-    width = _width(model, hidden)
-    return MODELS[model]((data.features,), data.outputs, vocabulary=len(data.vocabulary), **width)
+    arguments = {"vocabulary": len(data.vocabulary), **_width(model, hidden), **further}
+    return MODELS[model]((data.features,), data.outputs, **arguments)
 
 
 def _width(model: str, hidden: tuple[int, ...] | None) -> dict[str, int]:

@@ -41,9 +41,15 @@ def check(
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="A model by name, as in run.", show_default="layered_hopfield")
     ] = None,
+    symmetric: Annotated[
+        bool | None,
+        typer.Option(
+            "--symmetric/--directed", help="Synapses within a looped model, as in run.", show_default="as the model"
+        ),
+    ] = None,
     hidden: Annotated[
         str | None,
-        typer.Option("--hidden", help="Units of the hidden populations, as in 256 or 512,512.", show_default="256"),
+        typer.Option("--hidden", help="Units of the hidden populations, as in 256 or 512,512.", show_default="as run"),
     ] = None,
     data: Annotated[
         str | None,
@@ -81,10 +87,11 @@ def check(
     from rich.console import Console
 
     from neuro_eq.checking import check as examine
+    from neuro_eq.cli.network import chosen_network
     from neuro_eq.solvers import Picard, Relaxation
     from neuro_eq.weights import load_weights
 
-    network = _network(spec, model, hidden, data)
+    network, _ = chosen_network(spec, model, symmetric, hidden, data or "digits")
     settling = Relaxation(solver=Picard(alpha), max_steps=max_steps)
     x, y = _samples(data, network, samples, seed)
     parameters = None if weights is None else load_weights(weights, network)
@@ -106,25 +113,6 @@ def check(
     print(_last_line(report))
     if not report.ok:
         raise typer.Exit(1)
-
-
-def _network(spec: Path | None, model: str | None, hidden: str | None, data: str | None) -> Network:
-    from neuro_eq.cli.run import _sizes as sizes  # one reading of --hidden for both commands
-    from neuro_eq.datasets import load_data
-    from neuro_eq.errors import SpecError, did_you_mean
-    from neuro_eq.models import MODELS
-    from neuro_eq.recipes import SMALL
-    from neuro_eq.run import default_network
-    from neuro_eq.specfile import load
-
-    if spec is not None:
-        if model is not None or hidden is not None:
-            raise SpecError("--spec brings the network, so --model and --hidden cannot be given with it", "--spec")
-        return load(spec)
-    if model is not None and model not in MODELS:
-        raise SpecError(f'no model "{model}"' + did_you_mean(model, MODELS), "model")
-    chosen = None if hidden is None else sizes(hidden)
-    return default_network(model or "layered_hopfield", load_data(data or "digits"), chosen, SMALL)
 
 
 def _samples(data: str | None, network: Network, count: int, seed: int) -> tuple[Any, Any]:

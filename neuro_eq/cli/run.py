@@ -33,6 +33,8 @@ Examples:
 
   neuro_eq run --data mnist --seed 1         MNIST, a few minutes
 
+  neuro_eq run --backend torch --data mnist --model looped_transformer --symmetric
+
   neuro_eq run --spec net.toml --data npz:mine.npz
 
   neuro_eq run --config runs/…/config.toml   the same numbers again
@@ -81,6 +83,14 @@ def run(
             "--preset", help="A whole run by its name, as toreqprop_prior; other options change it, as with --config."
         ),
     ] = None,
+    symmetric: Annotated[
+        bool | None,
+        typer.Option(
+            "--symmetric/--directed",
+            help="Whether the synapses within a looped model are felt both ways and have an energy.",
+            show_default="as the model",
+        ),
+    ] = None,
     hidden: Annotated[
         str | None,
         typer.Option(
@@ -93,7 +103,7 @@ def run(
             "--epochs",
             min=0,
             help="Passes over the training samples.",
-            show_default="30; mnist: 20, energy_transformer 14",
+            show_default="30; mnist: 20, transformers 14",
         ),
     ] = None,
     batch_size: Annotated[
@@ -113,7 +123,7 @@ def run(
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option("--lr", help="Learning rate.", show_default="0.001; energy_transformer on mnist: 0.002"),
+        typer.Option("--lr", help="Learning rate.", show_default="0.001; transformers on mnist: 0.002"),
     ] = None,
     rule: Annotated[
         str | None,
@@ -168,8 +178,8 @@ def run(
     chosen = {name: value for name, value in chosen.items() if value is not None}
     options = {name: value for name, value in (("threads", threads), ("device", device)) if value is not None}
     others = {
-        "config": config, "preset": preset, "spec": spec, "model": model, "hidden": hidden, "method": method,
-        "beta": beta, "lr": lr, "solver": solver,
+        "config": config, "preset": preset, "spec": spec, "model": model, "symmetric": symmetric, "hidden": hidden,
+        "method": method, "beta": beta, "lr": lr, "solver": solver,
     }  # fmt: skip
     if rule not in (None, "host"):
         brought = {**chosen, **options, **others, "resume": resume, "tensorboard": tensorboard or None}
@@ -192,6 +202,7 @@ def run(
 def _by_the_backends_rule(rule: str, brought: Mapping[str, Any], out: Path | None) -> None:
     """Train by a rule that the backend has of its own."""
     from neuro_eq.backend import backend as find
+    from neuro_eq.cli.network import sizes
     from neuro_eq.datasets import load_data
     from neuro_eq.errors import SpecError
     from neuro_eq.run import LAVA_SAMPLES, fresh_folder
@@ -202,7 +213,7 @@ def _by_the_backends_rule(rule: str, brought: Mapping[str, Any], out: Path | Non
     if other is not None:
         raise SpecError(f"the rule {rule!r} brings it along, so --{other.replace('_', '-')} cannot be given", "--rule")
     train = find(given.get("backend", "numba")).rule(rule)
-    units = _sizes(given.get("hidden", "96"))
+    units = sizes(given.get("hidden", "96"))
     if len(units) != 1:
         raise SpecError(f"the rule {rule!r} trains one hidden population, found {len(units)}", "--hidden")
     data = load_data(given.get("data", "digits"))
@@ -254,6 +265,7 @@ def _resolve(
     preset: str | None,
     spec: Path | None,
     model: str | None,
+    symmetric: bool | None,
     hidden: str | None,
     method: str | None,
     beta: float | None,
@@ -265,7 +277,7 @@ def _resolve(
     from neuro_eq.errors import SpecError
     from neuro_eq.run import RunConfig, load_config
 
-    own_network = spec is not None or model is not None or hidden is not None
+    own_network = any(part is not None for part in (spec, model, symmetric, hidden))
     if config is not None and preset is not None:
         raise SpecError("a preset is a configuration, so --config cannot be given with it", "--preset")
     if config is not None or preset is not None:
@@ -277,7 +289,7 @@ def _resolve(
         if chosen.get("backend", base.backend) != base.backend:
             entries["options"] = {}
     else:
-        entries = _defaults(chosen, spec, model, hidden, method)
+        entries = _defaults(chosen, spec, model, symmetric, hidden, method)
     entries.update(chosen)
     if method is not None or beta is not None:
         entries["method"] = _method(entries["method"], method, beta, entries.get("free"))
@@ -301,24 +313,21 @@ def _preset(name: str) -> RunConfig:
 
 
 def _defaults(
-    chosen: dict[str, Any], spec: Path | None, model: str | None, hidden: str | None, method: str | None
+    chosen: dict[str, Any],
+    spec: Path | None,
+    model: str | None,
+    symmetric: bool | None,
+    hidden: str | None,
+    method: str | None,
 ) -> dict[str, Any]:
     """What a run is made of where the user does not say."""
     from neuro_eq.backend import backend as find
-    from neuro_eq.datasets import load_data
-    from neuro_eq.errors import SpecError, did_you_mean
-    from neuro_eq.models import MODELS
-    from neuro_eq.recipes import recipe
-    from neuro_eq.run import LAVA_SAMPLES, default_network
-    from neuro_eq.specfile import load
+    from neuro_eq.cli.network import chosen_network
+    from neuro_eq.run import LAVA_SAMPLES
 
-    if spec is not None and (model is not None or hidden is not None):
-        raise SpecError("--spec brings the network, so --model and --hidden cannot be given with it", "--spec")
-    if model is not None and model not in MODELS:
-        raise SpecError(f'no model "{model}"' + did_you_mean(model, MODELS), "model")
     engine = find(chosen.get("backend", "numba"))
     name = chosen.get("data", "digits")
-    usual = recipe(name, None if spec is not None else model)
+    network, usual = chosen_network(spec, model, symmetric, hidden, name)
     entries: dict[str, Any] = {
         "data": name, "method": {"kind": "eqprop", "beta": usual.beta}, "optimizer": usual.optimizer,
         "epochs": usual.epochs, "batch_size": usual.batch_size, "schedule": usual.schedule,
@@ -329,14 +338,10 @@ def _defaults(
         entries["free"], entries["nudged"] = usual.free, usual.nudged
     if engine.name == "lava":
         entries["train_samples"], entries["test_samples"] = LAVA_SAMPLES
-    if spec is not None:
-        entries["network"] = load(spec)
-    else:
-        sizes = None if hidden is None else _sizes(hidden)
-        entries["network"] = default_network(model or "layered_hopfield", load_data(name), sizes, usual)
-    if entries["network"].asymmetric:
+    entries["network"] = network
+    if network.asymmetric:
         entries["method"] = {**entries["method"], "kind": "asymep"}  # the others want an energy
-    if engine.name == "torch" and entries["network"].free_units < SMALL and not usual.network:
+    if engine.name == "torch" and network.free_units < SMALL and not usual.network:
         entries["options"] = {"threads": 1}
     return entries
 
@@ -372,18 +377,6 @@ def _settling(entries: dict[str, Any], solver: str) -> dict[str, Any]:
         }
     except SpecError as error:
         raise SpecError(error.problem, "--solver") from None
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    from neuro_eq.errors import SpecError
-
-    try:
-        sizes = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        sizes = ()
-    if not sizes or min(sizes) < 1:
-        raise SpecError(f"expected numbers of units such as 256 or 512,512, found {text!r}", "--hidden")
-    return sizes
 
 
 def _refuse_occupied(folder: Path) -> None:

@@ -119,6 +119,7 @@ def test_a_preset_is_a_whole_run_that_options_change(tmp_path: Path, need: Calla
     [
         (("toreqprop",), '--preset: no preset "toreqprop"; did you mean "toreqprop_prior"?'),
         (("toreqprop_prior", "--model", "looped_mlp"), "--preset: the configuration brings the network; change it"),
+        (("toreqprop_prior", "--directed"), "--preset: the configuration brings the network; change it"),
         (("toreqprop_prior", "--config", "c.toml"), "--preset: a preset is a configuration, so --config cannot be"),
     ],
 )

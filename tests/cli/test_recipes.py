@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -36,6 +37,24 @@ def run(folder, *options):
     done = CliRunner().invoke(app, [*arguments, "--out", str(folder), *options])
     assert done.exit_code == 0, done.output
     return load_config(folder / "config.toml")
+
+
+@pytest.mark.parametrize("model", ["looped_mlp", "toroidal_mlp", "looped_transformer"])
+def test_a_loop_is_symmetric_where_the_user_says_so(model, tmp_path):
+    """And directed synapses, which have no energy, are trained by AsymEP where no method is given."""
+    options = ["--backend", "reference", "--model", model, "--hidden", "8"]
+    for flag, directed, method in (("--symmetric", False, "eqprop"), ("--directed", True, "asymep")):
+        found = run(tmp_path / flag.strip("-"), *options, flag)
+        assert bool(found.network.asymmetric) == directed
+        assert found.method.kind == method
+
+
+def test_loops_of_words_are_symmetric_where_the_user_says_so():
+    samples = (np.ones((2, 5), np.float32), np.zeros(2, np.int64))
+    data = ne.datasets.Data("words", *samples, *samples, classes=2, vocabulary=("", "good"))
+    for symmetric in (True, False):
+        net = default_network("looped_transformer", data, (8,), recipe("sst2"), symmetric)
+        assert bool(net.asymmetric) != symmetric
 
 
 def test_what_unrolls_steps_takes_as_many_as_the_free_phase(need, tmp_path, monkeypatch):
