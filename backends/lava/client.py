@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import select
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -179,12 +180,15 @@ class _Child:
         self._deadline = 0.0
         self._prefix = f"neq{secrets.token_hex(5)}_"
         self._stderr: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 (closed in destroy)
-        command = [str(python), "-m", "child.server", self._prefix]
+        # Lava's processes leave the addresses of their servers there when they are killed.  The name is short, since
+        # an address has room for a hundred letters.
+        self._folder = tempfile.mkdtemp(prefix="neq")
+        command = [str(python), "-m", "child.server", self._prefix, self._folder]
         try:
             self._process = subprocess.Popen(
                 command,
                 cwd=_HERE,
-                env=child_environment(python),
+                env={**child_environment(python), "TMPDIR": self._folder},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
@@ -194,6 +198,7 @@ class _Child:
             )
         except OSError as error:
             self._stderr.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
             raise BackendError(f"the Lava interpreter {python} cannot be started: {error.strerror}") from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -249,7 +254,7 @@ class _Child:
         return f"{ending}; its last words:\n\n{text}" if text else ending
 
     def destroy(self) -> None:
-        """End the whole group and remove its shared memory, once, and never from a forked process."""
+        """End the group and remove its shared memory and temporary files, once, and never from a forked process."""
         if self._gone or os.getpid() != self._owner:
             return
         for pipe in (self._process.stdin, self._process.stdout):
@@ -264,6 +269,7 @@ class _Child:
         if _SHARED_MEMORY.is_dir():
             for segment in _SHARED_MEMORY.glob(f"{self._prefix}*"):
                 segment.unlink(missing_ok=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
         self._stderr.close()
         self._gone = True
 

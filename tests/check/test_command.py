@@ -84,7 +84,10 @@ def test_help_has_an_example(tmp_path: Path) -> None:
 WRONG = [
     (("--spec", "absent.toml"), r"absent\.toml: cannot read it \(No such file or directory\)"),
     (("--spec", "wrong.toml"), r'wrong\.toml: synapses\[0\]\.target: no population "hiden"; did you mean "hidden"\?'),
-    (("--spec", "net.toml", "--hidden", "3"), r"--spec: --spec brings the network, so --hidden cannot be given with it"),
+    (
+        ("--spec", "net.toml", "--hidden", "3"),
+        r"--spec: --spec brings the network, so --hidden cannot be given with it",
+    ),
     (
         ("--model", "gated_mlp", "--symmetric"),
         r"symmetric: gated_mlp has no choice of synapses within a loop; looped_mlp, toroidal_mlp, .* have",

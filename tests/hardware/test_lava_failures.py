@@ -61,6 +61,7 @@ def members(group: int) -> list[int]:
 def assert_nothing_left(lava: LavaChip) -> None:
     assert members(group_of(lava)) == []
     assert list(Path("/dev/shm").glob(f"{lava.client._child._prefix}*")) == []
+    assert not Path(lava.client._child._folder).exists()
     assert lava.client.closed
 
 
@@ -200,12 +201,12 @@ def test_a_parent_that_is_killed_leaves_no_process(chip: ChipNetwork, lava: Lava
         "ranges = {p.name: 1.0 for p in spec.populations}\n"
         "chip, _ = quantise(spec, spec.initial_parameters(0), ranges)\n"
         "lava = LavaChip()\n"
-        "print(lava.client._child._process.pid, lava.client._child._prefix, flush=True)\n"
+        "print(lava.client._child._process.pid, lava.client._child._prefix, lava.client._child._folder, flush=True)\n"
         "lava.run(chip, {'input': np.zeros((1, 3), int)}, [(10**8, False)], hierarchical=True, trace=False)\n"
     )
     with subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
-        group, prefix = parent.stdout.readline().split()
+        group, prefix, folder = parent.stdout.readline().split()
         deadline = time.monotonic() + 20
         while len(members(int(group))) < 8 and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -215,6 +216,7 @@ def test_a_parent_that_is_killed_leaves_no_process(chip: ChipNetwork, lava: Lava
         time.sleep(0.1)
     assert members(int(group)) == []
     assert list(Path("/dev/shm").glob(f"{prefix}*")) == []
+    assert not Path(folder).exists()
 
 
 def test_without_lava_the_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

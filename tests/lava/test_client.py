@@ -301,6 +301,7 @@ def segments(client: LavaClient) -> list[Path]:
 def assert_nothing_left(client: LavaClient) -> None:
     assert members(group_of(client)) == []
     assert segments(client) == []
+    assert not Path(client._child._folder).exists()
     assert client.closed
 
 
@@ -418,7 +419,7 @@ population = {"name": "p", "size": 8, "activation": "identity", "clamped": False
 synapse = {"kind": "dense", "source": "p", "target": "p", "symmetric": True, "weight": "w"}
 client.network({"populations": [population], "synapses": [synapse], "cost": None}, weights)
 client.begin(u=np.ones((1, 8)), x=np.zeros((1, 0)), betas=np.zeros(1), alpha=0.5, max_steps=10**9)
-print(client._child._process.pid, client._child._prefix, flush=True)
+print(client._child._process.pid, client._child._prefix, client._child._folder, flush=True)
 """
 
 
@@ -428,7 +429,7 @@ def test_nothing_outlives_the_parent(python: Path, ending: str) -> None:
     last = {"normal": "", "idle": "time.sleep(60)", "busy": "client.advance(10**8)"}[ending]
     parent = subprocess.Popen([sys.executable, "-c", PARENT + last, str(python)], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
-    pid, prefix = parent.stdout.readline().split()
+    pid, prefix, folder = parent.stdout.readline().split()
     if ending != "normal":
         assert members(int(pid))
         time.sleep(0.5)
@@ -440,3 +441,4 @@ def test_nothing_outlives_the_parent(python: Path, ending: str) -> None:
         time.sleep(0.05)
     assert members(int(pid)) == []
     assert list(Path("/dev/shm").glob(f"{prefix}*")) == []
+    assert not Path(folder).exists()

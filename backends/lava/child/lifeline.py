@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -10,14 +11,21 @@ import time
 _LOOK_EVERY_S = 0.25
 
 
-def follow_parents() -> None:
+def follow_parents(folder: str) -> None:
     """End the process group as soon as the parent of this process, or of one forked from it, is gone.
 
     A parent ended by SIGKILL cannot say good-bye, and the end of the request pipe is not seen in the middle
     of a run.
+
+    Args:
+        folder: made by the parent for the temporary files of this group alone; it is removed as well.
     """
-    _watch_parent()
-    os.register_at_fork(after_in_child=_watch_parent)
+
+    def watch() -> None:
+        threading.Thread(target=_until_orphaned, args=(os.getppid(), folder), name="lifeline", daemon=True).start()
+
+    watch()
+    os.register_at_fork(after_in_child=watch)
 
 
 def end_group() -> None:
@@ -29,11 +37,8 @@ def end_group() -> None:
     os.killpg(os.getpgrp(), signal.SIGTERM)
 
 
-def _watch_parent() -> None:
-    threading.Thread(target=_until_orphaned, args=(os.getppid(),), name="lifeline", daemon=True).start()
-
-
-def _until_orphaned(parent: int) -> None:
+def _until_orphaned(parent: int, folder: str) -> None:
     while os.getppid() == parent:
         time.sleep(_LOOK_EVERY_S)
+    shutil.rmtree(folder, ignore_errors=True)
     end_group()

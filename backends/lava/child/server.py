@@ -1,13 +1,14 @@
 """The main loop of the Lava child: requests on standard input, replies on what was standard output.
 
-Run as `python -m child.server PREFIX` from the folder above; PREFIX begins the names of all its shared
-memory.
+Run as `python -m child.server PREFIX FOLDER` from the folder above; PREFIX begins the names of all its shared
+memory, and FOLDER is for its temporary files.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
 import time
 import traceback
@@ -350,8 +351,9 @@ def _write(replies: BinaryIO, buffers: list[memoryview]) -> None:
 
 def main() -> None:
     """Keep the two pipes for the protocol alone, then serve."""
-    patched.name_shared_memory(sys.argv[1])
-    lifeline.follow_parents()
+    prefix, folder = sys.argv[1:]
+    patched.name_shared_memory(prefix)
+    lifeline.follow_parents(folder)
     requests, replies = os.dup(0), os.dup(1)
     # Lava and NumPy print; their words go to standard error and cannot get between two messages.
     os.dup2(2, 1)
@@ -364,6 +366,7 @@ def main() -> None:
     finally:
         # The exit handlers of multiprocessing would join actors that may never end.
         sys.stderr.flush()
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(0)
 
 
