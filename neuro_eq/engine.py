@@ -368,6 +368,18 @@ class Engine(ABC):
         self.refuse_what_it_cannot_do(Ability.AUTOGRAD, by="unrolled_gradient")
         raise BackendError(f'backend "{self.name}" says that it can {Ability.AUTOGRAD.value}, but does not')
 
+    def reversible_gradient(self, x: Any, y: Any, solver: Picard, steps: int) -> tuple[dict[str, Array], Activities]:
+        """The batch mean of ``dC/dθ`` after ``steps`` steps of two tracks, which are taken back on the way.
+
+        Returns:
+            The gradient by every parameter, and the potentials u after the steps.
+
+        Raises:
+            BackendError: the way back did not find the start.
+        """
+        self.refuse_what_it_cannot_do(Ability.AUTOGRAD, by="reversible_gradient")
+        raise BackendError(f'backend "{self.name}" says that it can {Ability.AUTOGRAD.value}, but does not')
+
     def rms(self, x: Activities) -> np.ndarray:
         """RMS over each sample's free units, the measure of residuals and nudges; ``(batch,)`` float64.
 

@@ -21,6 +21,7 @@ from neuro_eq.backends.torch.layout import Layout
 from neuro_eq.backends.torch.learning import contrasts
 from neuro_eq.backends.torch.memory import enough_memory, unrecorded, unrecorded_answer
 from neuro_eq.backends.torch.recordings import Recordings
+from neuro_eq.backends.torch.reversible import reversible_gradient
 from neuro_eq.backends.torch.settling import CompactSettling
 from neuro_eq.backends.torch.unrolled import unrolled_gradient
 from neuro_eq.engine import Engine
@@ -178,6 +179,10 @@ class TorchEngine(Engine):
     ) -> tuple[dict[str, Array], Activities]:
         task = self._task(x, None, (0.0,), None, solver, None, steps, None)
         return unrolled_gradient(self, task, self.target(y, self.batch(x)), steps, kept_every)
+
+    def reversible_gradient(self, x: Any, y: Any, solver: Picard, steps: int) -> tuple[dict[str, Array], Activities]:
+        task = self._task(x, None, (0.0,), None, solver, None, steps, None)
+        return reversible_gradient(self, task, self.target(y, self.batch(x)), steps)
 
     energy = unrecorded_answer(Engine.energy)
     output = unrecorded_answer(Engine.output)

@@ -28,15 +28,19 @@ from neuro_eq.engine import Engine
 from neuro_eq.errors import BackendError
 from neuro_eq.experiments.training.lessons import Lessons
 from neuro_eq.frozen import Frozen
-from neuro_eq.methods import CheckpointedBPTT
+from neuro_eq.methods import CheckpointedBPTT, ReversibleBPTT
 from neuro_eq.solvers import Picard, Relaxation
 from neuro_eq.spec import Network
 from neuro_eq.specfile import from_toml, to_toml
 
 Way = Literal[
-    "local", "dyadic", "bptt", "checkpointed bptt", "one application", "jfb", "phantom", "implicit", "torchdeq",
+    "local", "dyadic", "bptt", "checkpointed bptt", "reversible bptt", "one application", "jfb", "phantom", "implicit",
+    "torchdeq",
 ]  # fmt: skip
 """To a gradient; "one application" is backpropagation through one step, "torchdeq" the implicit one of that library."""
+
+REVERSIBLE = 15.0
+"""T·α of steps that are taken back, at most."""
 
 NUDGED = 10
 """Steps of the nudged phases where their number is fixed."""
@@ -96,13 +100,17 @@ def gradient_of(net: Engine, task: Task) -> Gradient:
     lessons = Lessons(beta=task.beta, max_steps=task.steps or 200)
     if task.way == "checkpointed bptt":
         method: Any = CheckpointedBPTT(lessons.max_steps)
+    elif task.way == "reversible bptt":
+        method = ReversibleBPTT(lessons.max_steps)
     elif task.way == "one application":
         method = lessons.model_copy(update={"rule": "bptt", "max_steps": 1}).method(net.spec)
     else:
         method = lessons.model_copy(update={"rule": task.way}).method(net.spec)
     free = nudged = lessons.free
     if task.steps is not None:
-        free, nudged = (Relaxation(solver=Picard(0.5), tol=None, max_steps=n) for n in (task.steps, NUDGED))
+        # Many large steps cannot be taken back; smaller ones go as far in all, and take as much memory.
+        alpha = min(0.5, REVERSIBLE / task.steps) if task.way == "reversible bptt" else 0.5
+        free, nudged = (Relaxation(solver=Picard(alpha), tol=None, max_steps=n) for n in (task.steps, NUDGED))
         if task.way == "dyadic":
             nudged = free
     return lambda x, y: method.gradient(net, x, y, free=free, nudged=nudged)[0]

@@ -114,7 +114,7 @@ def run(
         typer.Option(
             "--method",
             help="Gradient: eqprop, asymep, vector_field, dyadic, holomorphic, continual or implicit; to compare with, "
-            "bptt, checkpointed_bptt, jfb or phantom.",
+            "bptt, checkpointed_bptt, reversible_bptt, jfb or phantom.",
             show_default="eqprop; without an energy asymep",
         ),
     ] = None,

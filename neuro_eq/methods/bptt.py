@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from neuro_eq.abilities import Ability
-from neuro_eq.arrays import Array
+from neuro_eq.arrays import Activities, Array
 from neuro_eq.engine import Engine, Observer
 from neuro_eq.errors import SpecError
 from neuro_eq.methods.base import Evidence, Gradient, GradientMethod, in_spec_order, nudge_size, rounding
@@ -42,6 +42,10 @@ class BPTT(GradientMethod):
         """Steps from one state that is kept for the way back to the next; 1 keeps all that is computed."""
         return 1
 
+    def _unrolled(self, net: Engine, x: Any, y: Array, solver: Picard) -> tuple[Gradient, Activities]:
+        """The gradient, and the potentials after the steps."""
+        return net.unrolled_gradient(x, y, solver, self.steps, self.kept_every)
+
     def _gradient(
         self, net: Engine, x: Any, y: Array, free: Relaxation, nudged: Relaxation, record: Observer | None
     ) -> tuple[Gradient, Evidence]:
@@ -51,7 +55,7 @@ class BPTT(GradientMethod):
                 "give free=Relaxation(solver=Picard(…))",
                 "free.solver",
             )
-        gradient, states = net.unrolled_gradient(x, y, free.solver, self.steps, self.kept_every)
+        gradient, states = self._unrolled(net, x, y, free.solver)
         if record is None:
             end = net.relax(x, start=states, solver=free.solver, tol=None, max_steps=0)
             end = replace(end, steps=np.full(end.batch, self.steps, dtype=np.int64))
