@@ -31,7 +31,7 @@ from .methods import Evidence as Evidence
 from .methods import HolomorphicEP as HolomorphicEP
 from .methods import ImplicitDifferentiation as ImplicitDifferentiation
 from .methods import Phantom as Phantom
-from .methods import ReversibleBPTT as ReversibleBPTT
+from .methods import Reversible as Reversible
 from .methods import VectorField as VectorField
 from .optimizers import SGD as SGD
 from .optimizers import Adam as Adam

@@ -67,7 +67,7 @@ LOOPED_TRANSFORMER_OF_IMAGES = replace(
     TRANSFORMER_OF_IMAGES,
     network={"patch": 14, "hidden": 512, "attention": "softmax", "epsilon": 4.0, "gain": 0.5, "input_gain": 6.0},
 )
-"""The same for blocks in a loop."""
+"""The same for blocks in a loop, where it was seen to work for symmetric ones and is a start for directed ones."""
 
 RECIPES = {"mnist": IMAGES, "fashion-mnist": IMAGES}
 OF_MODELS = {

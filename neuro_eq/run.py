@@ -237,7 +237,7 @@ def execute(
     result = _places(folder)
     with compile_network(config.network, config.backend, config.dtype, config.seed, **config.options) as net:
         check_fit(net, chosen)
-        config.method.check(net)
+        config.method.check(net, config.free)
         for how in (config.free, config.nudged):
             if how is not None:
                 net.refuse_a_solver_it_lacks(how.solver)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -30,7 +31,12 @@ class Field:
     Potentials and their adjoints are in float64; the drive has the engine's precision.
 
     Attributes:
-        felt: parameter, or what inputs and biases drive of a population, to the gradient by it.
+        read: the parameters, then what inputs and biases drive of each free population, as leaves.
+        felt: the gradient by each of these, so far.
+
+    Args:
+        theta, still: what the drives read, connected to the leaves or not.
+        rows: ``(batch,)`` numbers of the engine's precision and device.
     """
 
     def __init__(self, engine: TorchEngine, task: Task, theta: Tensors, still: Tensors, rows: Tensor) -> None:
@@ -73,6 +79,8 @@ class Field:
 
 def reversible_gradient(engine: TorchEngine, task: Task, target: Tensor, steps: int) -> tuple[Tensors, Activities]:
     """The batch mean of ``dC/dθ`` after so many steps of both tracks, and the potentials u there.
+
+    Potentials, drives and their adjoints are a tensor ``(batch, *shape)`` for each free population.
 
     Raises:
         BackendError: the way back did not find the start.
@@ -128,6 +136,8 @@ def _size(x: Mapping[str, Tensor]) -> float:
 
 
 def _refuse_what_missed(task: Task, tracks: tuple[Tensors, ...], far: float, steps: int, alpha: float) -> None:
+    if not math.isfinite(far):
+        raise BackendError(f"the potentials diverged within {steps} steps with α = {alpha:g}; take a smaller α")
     start = task.starts[0]
     missed = max(_size({name: value - start[name] for name, value in x.items()}) for x in tracks)
     if not missed <= MISSED * far:

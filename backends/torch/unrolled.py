@@ -1,4 +1,4 @@
-"""The gradient through the steps of a free phase, by autograd: the one place where a graph is built."""
+"""The gradient through the steps of a free phase, by autograd, which keeps all of them or takes them again."""
 
 from __future__ import annotations
 

@@ -28,18 +28,18 @@ from neuro_eq.engine import Engine
 from neuro_eq.errors import BackendError
 from neuro_eq.experiments.training.lessons import Lessons
 from neuro_eq.frozen import Frozen
-from neuro_eq.methods import CheckpointedBPTT, ReversibleBPTT
+from neuro_eq.methods import CheckpointedBPTT, Reversible
 from neuro_eq.solvers import Picard, Relaxation
 from neuro_eq.spec import Network
 from neuro_eq.specfile import from_toml, to_toml
 
 Way = Literal[
-    "local", "dyadic", "bptt", "checkpointed bptt", "reversible bptt", "one application", "jfb", "phantom", "implicit",
+    "local", "dyadic", "bptt", "checkpointed bptt", "reversible", "one application", "jfb", "phantom", "implicit",
     "torchdeq",
 ]  # fmt: skip
 """To a gradient; "one application" is backpropagation through one step, "torchdeq" the implicit one of that library."""
 
-REVERSIBLE = 15.0
+REVERSIBLE = 10.0
 """T·α of steps that are taken back, at most."""
 
 NUDGED = 10
@@ -100,8 +100,8 @@ def gradient_of(net: Engine, task: Task) -> Gradient:
     lessons = Lessons(beta=task.beta, max_steps=task.steps or 200)
     if task.way == "checkpointed bptt":
         method: Any = CheckpointedBPTT(lessons.max_steps)
-    elif task.way == "reversible bptt":
-        method = ReversibleBPTT(lessons.max_steps)
+    elif task.way == "reversible":
+        method = Reversible(lessons.max_steps)
     elif task.way == "one application":
         method = lessons.model_copy(update={"rule": "bptt", "max_steps": 1}).method(net.spec)
     else:
@@ -109,7 +109,7 @@ def gradient_of(net: Engine, task: Task) -> Gradient:
     free = nudged = lessons.free
     if task.steps is not None:
         # Many large steps cannot be taken back; smaller ones go as far in all, and take as much memory.
-        alpha = min(0.5, REVERSIBLE / task.steps) if task.way == "reversible bptt" else 0.5
+        alpha = min(0.5, REVERSIBLE / task.steps) if task.way == "reversible" else 0.5
         free, nudged = (Relaxation(solver=Picard(alpha), tol=None, max_steps=n) for n in (task.steps, NUDGED))
         if task.way == "dyadic":
             nudged = free

@@ -103,7 +103,7 @@ def run(
             "--epochs",
             min=0,
             help="Passes over the training samples.",
-            show_default="30; mnist: 20, transformers 14",
+            show_default="30; mnist: 20, energy_ and looped_transformer 14",
         ),
     ] = None,
     batch_size: Annotated[
@@ -114,7 +114,7 @@ def run(
         typer.Option(
             "--method",
             help="Gradient: eqprop, asymep, vector_field, dyadic, holomorphic, continual or implicit; to compare with, "
-            "bptt, checkpointed_bptt, reversible_bptt, jfb or phantom.",
+            "bptt, checkpointed_bptt, reversible, jfb or phantom.",
             show_default="eqprop; without an energy asymep",
         ),
     ] = None,
@@ -123,7 +123,7 @@ def run(
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option("--lr", help="Learning rate.", show_default="0.001; transformers on mnist: 0.002"),
+        typer.Option("--lr", help="Learning rate.", show_default="0.001; those on mnist: 0.002"),
     ] = None,
     rule: Annotated[
         str | None,
@@ -177,22 +177,23 @@ def run(
     }  # fmt: skip
     chosen = {name: value for name, value in chosen.items() if value is not None}
     options = {name: value for name, value in (("threads", threads), ("device", device)) if value is not None}
+    loops = {"directed" if symmetric is False else "symmetric": symmetric}
     others = {
-        "config": config, "preset": preset, "spec": spec, "model": model, "symmetric": symmetric, "hidden": hidden,
-        "method": method, "beta": beta, "lr": lr, "solver": solver,
+        "config": config, "preset": preset, "spec": spec, "model": model, "hidden": hidden, "method": method,
+        "beta": beta, "lr": lr, "solver": solver,
     }  # fmt: skip
     if rule not in (None, "host"):
-        brought = {**chosen, **options, **others, "resume": resume, "tensorboard": tensorboard or None}
+        brought = {**chosen, **options, **others, **loops, "resume": resume, "tensorboard": tensorboard or None}
         _by_the_backends_rule(str(rule), brought, out)
         return
     if resume is not None:
-        more = {**others, "out": out, "tensorboard": tensorboard or None}
+        more = {**others, **loops, "out": out, "tensorboard": tensorboard or None}
         given = [*chosen, *options, *(name for name, value in more.items() if value is not None)]
         _go_on(resume, given)
         return
     from neuro_eq.run import fresh_folder
 
-    resolved = _resolve(chosen, options=options, **others)  # type: ignore[arg-type]  # each is of its option's type
+    resolved = _resolve(chosen, options=options, symmetric=symmetric, **others)  # type: ignore[arg-type]  # each is of its option's type
     network = resolved.network.name
     folder = out or fresh_folder(Path("runs"), resolved.data, network, resolved.backend, resolved.seed)
     _refuse_occupied(folder)
@@ -265,13 +266,13 @@ def _resolve(
     preset: str | None,
     spec: Path | None,
     model: str | None,
-    symmetric: bool | None,
     hidden: str | None,
     method: str | None,
     beta: float | None,
     lr: float | None,
     solver: str | None,
     options: dict[str, Any],
+    symmetric: bool | None,
 ) -> RunConfig:
     """The user's options over the configuration file's entries, or over the defaults."""
     from neuro_eq.errors import SpecError

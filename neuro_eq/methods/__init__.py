@@ -13,7 +13,7 @@ from neuro_eq.methods.holomorphic import HolomorphicEP
 from neuro_eq.methods.implicit import ImplicitDifferentiation
 from neuro_eq.methods.jfb import JFB
 from neuro_eq.methods.phantom import Phantom
-from neuro_eq.methods.reversible import ReversibleBPTT
+from neuro_eq.methods.reversible import Reversible
 from neuro_eq.methods.vectorfield import VectorField
 
 METHODS: dict[str, type[GradientMethod]] = {
@@ -26,7 +26,7 @@ METHODS: dict[str, type[GradientMethod]] = {
     "implicit": ImplicitDifferentiation,
     "bptt": BPTT,
     "checkpointed_bptt": CheckpointedBPTT,
-    "reversible_bptt": ReversibleBPTT,
+    "reversible": Reversible,
     "jfb": JFB,
     "phantom": Phantom,
 }
@@ -47,6 +47,6 @@ __all__ = [
     "HolomorphicEP",
     "ImplicitDifferentiation",
     "Phantom",
-    "ReversibleBPTT",
+    "Reversible",
     "VectorField",
 ]

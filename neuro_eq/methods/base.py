@@ -125,20 +125,24 @@ class GradientMethod(Frozen):
             BackendError: the engine lacks what the method needs.
             SpecError: the method does not apply to this network; the message names the synapse and what does.
         """
-        self.check(net)
+        self.check(net, free)
         free = free or self.settles
         inputs = net.inputs(x)
         return self._gradient(net, inputs, net.target(y, inputs.batch), free, nudged or free, record)
 
-    def check(self, net: Engine) -> None:
-        """Raise, before any work, when this method cannot run this network on this engine."""
+    def check(self, net: Engine, free: Relaxation | None = None) -> None:
+        """Raise, before any work, when this method cannot run this network on this engine, settled like this."""
         self.refuse(net.spec)
         net.refuse_what_it_cannot_do(*self.needs, by=type(self).__name__)
+        self.refuse_settling(free or self.settles)
 
     def refuse(self, spec: Network) -> None:
         """Raise when the method does not apply to this network."""
         if spec.cost is None:
             raise SpecError("the network has no cost, so there is no gradient to estimate", "cost")
+
+    def refuse_settling(self, free: Relaxation) -> None:  # most methods take any
+        """Raise when the method has no use for a free phase that settles like this."""
 
     @abstractmethod
     def _gradient(

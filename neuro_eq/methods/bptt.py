@@ -42,6 +42,14 @@ class BPTT(GradientMethod):
         """Steps from one state that is kept for the way back to the next; 1 keeps all that is computed."""
         return 1
 
+    def refuse_settling(self, free: Relaxation) -> None:
+        if not isinstance(free.solver, Picard):
+            raise SpecError(
+                f"{type(self).__name__} unrolls Picard steps, found {type(free.solver).__name__}; "
+                "give free=Relaxation(solver=Picard(…))",
+                "free.solver",
+            )
+
     def _unrolled(self, net: Engine, x: Any, y: Array, solver: Picard) -> tuple[Gradient, Activities]:
         """The gradient, and the potentials after the steps."""
         return net.unrolled_gradient(x, y, solver, self.steps, self.kept_every)
@@ -49,17 +57,11 @@ class BPTT(GradientMethod):
     def _gradient(
         self, net: Engine, x: Any, y: Array, free: Relaxation, nudged: Relaxation, record: Observer | None
     ) -> tuple[Gradient, Evidence]:
-        if not isinstance(free.solver, Picard):
-            raise SpecError(
-                f"{type(self).__name__} unrolls Picard steps, found {type(free.solver).__name__}; "
-                "give free=Relaxation(solver=Picard(…))",
-                "free.solver",
-            )
+        assert isinstance(free.solver, Picard), "others are refused earlier"
         gradient, states = self._unrolled(net, x, y, free.solver)
-        if record is None:
-            end = net.relax(x, start=states, solver=free.solver, tol=None, max_steps=0)
-            end = replace(end, steps=np.full(end.batch, self.steps, dtype=np.int64))
-        else:
-            end = net.relax(x, solver=free.solver, tol=None, max_steps=self.steps, record=record)
+        end = net.relax(x, start=states, solver=free.solver, tol=None, max_steps=0)
+        end = replace(end, steps=np.full(end.batch, self.steps, dtype=np.int64))
+        if record is not None:
+            net.relax(x, solver=free.solver, tol=None, max_steps=self.steps, record=record)
         evidence = Evidence(end, (), net.to_numpy(net.cost(end, y)), nudge_size(net, end, y, 1.0), rounding(net, end))
         return in_spec_order(net, gradient), evidence

@@ -129,7 +129,7 @@ def train(
         batch_size, seed, free, nudged, None if checkpoint is None else Path(checkpoint), checkpoint_every, reporter,
     )  # fmt: skip
     check_fit(net, data)
-    run.method.check(net)
+    run.method.check(net, run.free)
     if penalty is not None:
         penalty.check(net)
     with Interruption(active=checkpoint is not None) as interruption, ExitStack() as stack:

@@ -20,12 +20,13 @@ def test_a_model_may_have_a_recipe_of_its_own():
 
 
 @pytest.mark.parametrize("data", ["mnist", "fashion-mnist"])
-def test_its_network_is_of_the_recipe_but_for_what_the_user_says(data):
-    usual = recipe(data, "energy_transformer")
+@pytest.mark.parametrize("model", ["energy_transformer", "looped_transformer"])
+def test_its_network_is_of_the_recipe_but_for_what_the_user_says(data, model):
+    usual = recipe(data, model)
     images = ne.datasets.load_data("digits")
     # The recipe is for images of 28×28, of which patches of 14 make four tokens; the digits are as many of 4.
     small = type(usual)(**{**vars(usual), "network": {**usual.network, "patch": 4}})
-    net, other = (default_network("energy_transformer", images, hidden, small) for hidden in (None, (24,)))
+    net, other = (default_network(model, images, hidden, small) for hidden in (None, (24,)))
     assert net.population("block1").shape == (4, *usual.hidden)
     assert other.population("block1").shape == (4, 24)
     assert net.population("block1").activation.epsilon == usual.network["epsilon"]

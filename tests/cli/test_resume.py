@@ -95,7 +95,13 @@ def test_a_finished_run_shows_what_it_came_to(whole: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "name"),
-    [(("--batch-size", "4"), "--batch-size"), (("--out", "other"), "--out"), (("-b", "numba"), "--backend")],
+    [
+        (("--batch-size", "4"), "--batch-size"),
+        (("--out", "other"), "--out"),
+        (("-b", "numba"), "--backend"),
+        (("--symmetric",), "--symmetric"),
+        (("--directed",), "--directed"),
+    ],
 )
 def test_going_on_takes_no_other_options(options: tuple[str, ...], name: str, tmp_path: Path) -> None:
     done = finished("--resume", "out", *options, cwd=tmp_path)

@@ -352,6 +352,8 @@ def _write(replies: BinaryIO, buffers: list[memoryview]) -> None:
 def main() -> None:
     """Keep the two pipes for the protocol alone, then serve."""
     prefix, folder = sys.argv[1:]
+    if os.environ.get("TMPDIR") != folder:
+        sys.exit("FOLDER is removed at the end; it must be the one that TMPDIR names, for this process alone")
     patched.name_shared_memory(prefix)
     lifeline.follow_parents(folder)
     requests, replies = os.dup(0), os.dup(1)
