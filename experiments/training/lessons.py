@@ -20,6 +20,7 @@ from neuro_eq.methods import (
     VectorField,
 )
 from neuro_eq.optimizers import Adam
+from neuro_eq.penalty import JacobianPenalty
 from neuro_eq.schedules import Constant, Cosine, Schedule
 from neuro_eq.solvers import Picard, Relaxation
 from neuro_eq.spec import Network
@@ -53,6 +54,7 @@ class Lessons(Frozen):
         alpha, max_steps: how the phases settle; to the tolerance that follows from the nudge.
         fixed: steps of the free and of the nudged phases where their number is fixed instead.
         budget: a norm budget, or None.
+        penalty: strength of a penalty on the response at the free state, which twins have as well, or None.
     """
 
     rule: Rule = "local"
@@ -68,6 +70,7 @@ class Lessons(Frozen):
     max_steps: int = Field(default=200, ge=1)
     fixed: tuple[int, int] | None = None
     budget: float | None = Field(default=None, gt=0.0, lt=1.0)
+    penalty: float | None = Field(default=None, gt=0.0)
 
     def nudge(self, epoch: int) -> float:
         """β of an epoch, counted from 1."""
@@ -120,6 +123,11 @@ class Lessons(Frozen):
     def norms(self) -> NormBudget | None:
         """The budget that is kept after every step."""
         return None if self.budget is None else NormBudget(self.budget)
+
+    @property
+    def on_the_response(self) -> JacobianPenalty | None:
+        """The penalty whose gradient is added to that of the cost."""
+        return None if self.penalty is None else JacobianPenalty(self.penalty)
 
 
 def has_energy(spec: Network) -> bool:

@@ -60,7 +60,7 @@ def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambd
         watch: is shown the network before the first epoch and after each.
     """
     check_fit(net, data)
-    optimizer, rate, norms = how.optimizer, how.rate, how.norms
+    optimizer, rate, norms, penalty = how.optimizer, how.rate, how.norms, how.on_the_response
 
     def take(parameters: Parameters) -> None:
         if norms is not None:
@@ -76,8 +76,12 @@ def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambd
         began, tally, method = time.perf_counter(), Tally(), how.method(net.spec, epoch)
         order = data.batches(how.batch_size, np.random.default_rng([seed, epoch]))
         for batch, (_, given, y) in enumerate(order):
-            x = with_draws(net.spec, given, [seed, epoch, batch + 1])
+            drawn = [seed, epoch, batch + 1]
+            x = with_draws(net.spec, given, drawn)
             gradient, evidence = method.gradient(net, x, y, free=how.free, nudged=how.nudged)
+            if penalty is not None:
+                more = penalty.gradient(net, evidence.free, drawn)
+                gradient = {name: value + more[name] if name in more else value for name, value in gradient.items()}
             if lost := _lost(evidence):
                 return Learned(tuple(epochs), f"epoch {epoch}: {lost} of {len(y)} samples diverged")
             right = correct(net.to_numpy(net.output(evidence.free)), y)

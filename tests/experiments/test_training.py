@@ -24,17 +24,20 @@ def trained(how: Lessons, backend: str = "reference", spec: ne.Network = SPEC) -
     return {name: np.asarray(net.to_numpy(value)) for name, value in net.parameters.items()}, learned
 
 
-@pytest.mark.parametrize("budget", [None, 0.5])
+@pytest.mark.parametrize(("budget", "penalty"), [(None, None), (0.5, None), (None, 2.0)])
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
-def test_with_one_nudge_it_is_the_library_s_own_training(budget: float | None, schedule: str) -> None:
+def test_with_one_nudge_it_is_the_library_s_own_training(
+    budget: float | None, penalty: float | None, schedule: str
+) -> None:
     """Bit for bit: parameters and every figure of every epoch but the seconds."""
-    how = Lessons(epochs=3, lr=0.02, weight_decay=0.1, budget=budget, schedule=schedule)
+    how = Lessons(epochs=3, lr=0.02, weight_decay=0.1, budget=budget, schedule=schedule, penalty=penalty)
     found, learned = trained(how)
     net = ne.compile(SPEC, "reference", seed=5)
     history = ne.train(
         net, DATA, method=ne.EqProp(how.beta), optimizer=how.optimizer, epochs=3, batch_size=how.batch_size, seed=5,
-        schedule=how.rate, budget=how.norms, free=how.free, nudged=how.nudged,
+        schedule=how.rate, budget=how.norms, penalty=how.on_the_response, free=how.free, nudged=how.nudged,
     )  # fmt: skip
+    assert (penalty is None) == (how.on_the_response is None)
     for name, value in net.parameters.items():
         np.testing.assert_array_equal(found[name], value)
     for ours, theirs in zip(learned.epochs, history.epochs, strict=True):  # type: ignore[attr-defined]
