@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,6 +65,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell has the programs that it starts in the background ignore Ctrl-C, and theirs as well.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get(CHECK_SHAPES, "0") != "0":
         # The check of a container looks at a random item of it, also where a strategy builds a network.
         config.addinivalue_line("filterwarnings", "ignore:Do not use the .random. module inside strategies")

@@ -168,17 +168,8 @@ def test_a_run_that_takes_too_long_is_ended(chip: ChipNetwork, lava: LavaChip, h
     assert_nothing_left(lava)
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """A shell has the programs that it starts in the background ignore Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @needs_proc
 @layouts
-@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_everything(chip: ChipNetwork, lava: LavaChip, hierarchical: bool) -> None:
     """Ctrl-C reaches this process alone; what runs in Lava is ended by it."""
     timer = threading.Timer(2.5, lambda: os.kill(os.getpid(), signal.SIGINT))
