@@ -142,20 +142,15 @@ def _share(model: str, rows: Results) -> Claim:
 
 def _others(model: str, rows: Results) -> Claim:
     says = f"{model}: they are no more than those of any other way"
-    parts, holds = [], True
-    for way in WAYS[1:]:
-        pairs = _pairs(rows, way)
-        if not pairs:
-            parts.append(f"{way}: not run")
-            continue
-        ratios = [ours.mean("activations") / other.mean("activations") for ours, other in pairs.values()]
-        if not np.isfinite(ratios).all():
-            parts.append(f"{way}: not run")
-            continue
-        holds &= max(ratios) <= 1.0
-        parts.append(f"{way} {min(ratios):.3f} to {max(ratios):.3f}")
-    if all(part.endswith("not run") for part in parts):
+    shares = {
+        way: [ours.mean("activations") / other.mean("activations") for ours, other in _pairs(rows, way).values()]
+        for way in WAYS[1:]
+    }
+    run = {way: ratios for way, ratios in shares.items() if ratios and np.isfinite(ratios).all()}
+    if not run:
         return judged(says, None, "not run")
+    parts = [f"{way} {min(run[way]):.3f} to {max(run[way]):.3f}" if way in run else f"{way}: not run" for way in shares]
+    holds = all(max(ratios) <= 1.0 for ratios in run.values())
     return judged(says, holds, f"ours as a share of: {'; '.join(parts)}")
 
 

@@ -70,13 +70,8 @@ LOOPED_TRANSFORMER_OF_IMAGES = replace(
 """The same for blocks in a loop, where it was seen to work for symmetric ones and is a start for directed ones."""
 
 RECIPES = {"mnist": IMAGES, "fashion-mnist": IMAGES}
-OF_MODELS = {
-    (name, model): one
-    for name in RECIPES
-    for model, one in (
-        ("energy_transformer", TRANSFORMER_OF_IMAGES), ("looped_transformer", LOOPED_TRANSFORMER_OF_IMAGES),
-    )
-}  # fmt: skip
+_OF_IMAGES = {"energy_transformer": TRANSFORMER_OF_IMAGES, "looped_transformer": LOOPED_TRANSFORMER_OF_IMAGES}
+OF_MODELS = {(data, model): one for data in RECIPES for model, one in _OF_IMAGES.items()}
 
 
 def recipe(data: str, model: str | None = None) -> Recipe:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from neuro_eq.arrays import Activities
 from neuro_eq.backends.torch.drives import TensorDrives
 from neuro_eq.backends.torch.memory import batch_of, enough_memory
+from neuro_eq.backends.torch.unrolled import recorded
 from neuro_eq.errors import BackendError
 from neuro_eq.relaxing import Task
 from neuro_eq.solvers import Picard
@@ -68,7 +68,7 @@ class Field:
             return self._adjoint([engine.dynamics.cost(a, target, self.theta).mean()], here, [None])
 
     def _narrow(self, u: Tensors) -> Tensors:
-        return {name: value.detach().to(self.dtype, copy=True) for name, value in u.items()}
+        return {name: value.detach().to(self.dtype) for name, value in u.items()}
 
     def _adjoint(self, outputs: list[Tensor], here: Tensors, lam: list[Tensor | None]) -> Tensors:
         wanted = [*here.values(), *self.read]
@@ -89,10 +89,7 @@ def reversible_gradient(engine: TorchEngine, task: Task, target: Tensor, steps: 
     alpha = task.solver.alpha
     with enough_memory(batch_of(target.shape[0])):
         with torch.enable_grad():
-            leaves = {name: value.detach().requires_grad_() for name, value in engine.parameters.items()}
-            # Where parameters are tied (W = Wᵀ) the gradient is that along admissible changes.
-            theta = engine.spec.project(leaves)
-            still = engine.dynamics.still_drive(engine.dynamics.activities(task.starts[0], task.inputs, theta), theta)
+            leaves, theta, still = recorded(engine, task, engine.parameters)
         field = Field(engine, task, theta, still, target[:, 0])
         v, u = ({name: value.double() for name, value in task.starts[0].items()} for _ in range(2))
         for _ in range(steps):
@@ -105,10 +102,8 @@ def reversible_gradient(engine: TorchEngine, task: Task, target: Tensor, steps: 
             u, lam_u, lam_v = _back(field, u, lam_u, v, lam_v, alpha)
             v, lam_v, lam_u = _back(field, v, lam_v, u, lam_u, alpha)
         _refuse_what_missed(task, (v, u), far, steps, alpha)
-        recorded = [
-            (x, felt) for x, felt in zip([*theta.values(), *still.values()], field.felt, strict=True) if x.requires_grad
-        ]
-        outputs, felt = zip(*recorded, strict=True)
+        ends = zip([*theta.values(), *still.values()], field.felt, strict=True)
+        outputs, felt = zip(*((value, by) for value, by in ends if value.requires_grad), strict=True)
         found = torch.autograd.grad(outputs, list(leaves.values()), felt, allow_unused=True, materialize_grads=True)
     return dict(zip(leaves, found, strict=True)), end
 
@@ -131,7 +126,7 @@ def _back(
     )
 
 
-def _size(x: Mapping[str, Tensor]) -> float:
+def _size(x: Tensors) -> float:
     return float(torch.stack([value.square().sum() for value in x.values()]).sum().sqrt())
 
 

@@ -57,6 +57,17 @@ def unrolled_gradient(
     return gradient, found
 
 
+def recorded(
+    engine: TorchEngine, task: Task, parameters: Parameters
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Parameters as leaves, what the network makes of them, and what they and the inputs drive, with its graph."""
+    leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+    # Where parameters are tied (W = Wᵀ) the gradient is that along admissible changes.
+    theta = engine.spec.project(leaves)
+    activities = engine.dynamics.activities(task.starts[0], task.inputs, theta)
+    return leaves, theta, engine.dynamics.still_drive(activities, theta)
+
+
 def _through_the_steps(
     engine: TorchEngine, task: Task, parameters: Parameters, target: Tensor, steps: int, kept_every: int
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -64,11 +75,7 @@ def _through_the_steps(
     dynamics, solver = engine.dynamics, task.solver
     assert isinstance(solver, Picard), "methods refuse other solvers earlier"
     with torch.enable_grad():
-        leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
-        # Where parameters are tied (W = Wᵀ) the gradient is that along admissible changes.
-        theta = engine.spec.project(leaves)
-        start = dict(task.starts[0])
-        still = dynamics.still_drive(dynamics.activities(start, task.inputs, theta), theta)
+        leaves, theta, still = recorded(engine, task, parameters)
         drives = TensorDrives(dynamics, theta, task, torch.zeros_like(target[:, 0]), still)
 
         def walk(u: dict[str, Tensor], pacing: Pacing | None, count: int) -> Place:
@@ -79,7 +86,7 @@ def _through_the_steps(
                 u = stepper.step(u, stepper.drive(u))
             return u, stepper.pacing
 
-        place: Place = (start, None)
+        place: Place = (dict(task.starts[0]), None)
         for first in range(0, steps, kept_every) if kept_every > 1 else ():
             count = min(kept_every, steps - first)
             place = checkpoint(walk, *place, count, use_reentrant=False, preserve_rng_state=True)

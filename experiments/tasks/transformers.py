@@ -49,14 +49,10 @@ TRANSFORMERS: dict[str, Callable[[Data], Network]] = {
     "prior, quarter": _quarter,
     "energy transformer": lambda data: _energy(data, 64),
     "energy transformer, half": lambda data: _energy(data, 32),
-    "energy transformer, tiny": lambda data: _energy(data, 8),
     "energy transformer, wide": _wide("energy_transformer"),
     "energy transformer, wide, tiny": _wide("energy_transformer", width=8, patterns=16),
     "symmetric ring, wide": _wide("looped_transformer", symmetric=True),
     "softmax block, wide": _wide("looped_transformer"),
-    "prior, symmetric": lambda data: looped_transformer(
-        _image(data), data.outputs, patch=_image(data)[-1] // 4, width=128, heads=4, symmetric=True
-    ),
     "prior, tiny": lambda data: looped_transformer(
         _image(data), data.outputs, patch=_image(data)[-1] // 4, width=8, heads=2, hidden=16
     ),

@@ -21,7 +21,7 @@ from neuro_eq.equilibrium import Status
 from neuro_eq.errors import SpecError
 from neuro_eq.experiments.training.lessons import Lessons
 from neuro_eq.methods import Evidence
-from neuro_eq.training import Epoch, Tally, as_trained, check_fit, evaluate
+from neuro_eq.training import Epoch, Tally, as_trained, check_fit, evaluate, penalised
 from neuro_eq.training.drawing import with_draws
 from neuro_eq.training.evaluation import correct
 from neuro_eq.training.results import FIGURES
@@ -79,9 +79,7 @@ def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambd
             drawn = [seed, epoch, batch + 1]
             x = with_draws(net.spec, given, drawn)
             gradient, evidence = method.gradient(net, x, y, free=how.free, nudged=how.nudged)
-            if penalty is not None:
-                more = penalty.gradient(net, evidence.free, drawn)
-                gradient = {name: value + more[name] if name in more else value for name, value in gradient.items()}
+            gradient = penalised(gradient, penalty, net, evidence.free, drawn)
             if lost := _lost(evidence):
                 return Learned(tuple(epochs), f"epoch {epoch}: {lost} of {len(y)} samples diverged")
             right = correct(net.to_numpy(net.output(evidence.free)), y)

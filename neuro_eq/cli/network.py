@@ -26,7 +26,7 @@ def chosen_network(
     from neuro_eq.specfile import load
 
     if spec is not None:
-        options = {"model": model, "hidden": hidden, "symmetric or --directed": symmetric}
+        options = {"model": model, "hidden": hidden, loop_option(symmetric): symmetric}
         other = next((name for name, value in options.items() if value is not None), None)
         if other is not None:
             raise SpecError(f"--spec brings the network, so --{other} cannot be given with it", "--spec")
@@ -36,6 +36,11 @@ def chosen_network(
     usual = recipe(data, model)
     units = None if hidden is None else sizes(hidden)
     return default_network(model or "layered_hopfield", load_data(data), units, usual, symmetric), usual
+
+
+def loop_option(symmetric: bool | None) -> str:
+    """Which of the two options was given, for what is said of it."""
+    return "directed" if symmetric is False else "symmetric"
 
 
 def sizes(text: str) -> tuple[int, ...]:
@@ -51,4 +56,4 @@ def sizes(text: str) -> tuple[int, ...]:
     return found
 
 
-__all__ = ["chosen_network", "sizes"]
+__all__ = ["chosen_network", "loop_option", "sizes"]

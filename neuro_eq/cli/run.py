@@ -123,7 +123,7 @@ def run(
     ] = None,
     lr: Annotated[
         float | None,
-        typer.Option("--lr", help="Learning rate.", show_default="0.001; those on mnist: 0.002"),
+        typer.Option("--lr", help="Learning rate.", show_default="0.001; mnist, energy_ and looped_transformer: 0.002"),
     ] = None,
     rule: Annotated[
         str | None,
@@ -171,13 +171,15 @@ def run(
     ] = None,
 ) -> None:
     """Train a network; ends with a table, a figure, the trajectory and the resolved configuration."""
+    from neuro_eq.cli.network import loop_option
+
     chosen = {
         "backend": backend, "data": data, "epochs": epochs, "batch_size": batch_size, "seed": seed, "dtype": dtype,
         "train_samples": train_samples, "test_samples": test_samples, "every": every,
     }  # fmt: skip
     chosen = {name: value for name, value in chosen.items() if value is not None}
     options = {name: value for name, value in (("threads", threads), ("device", device)) if value is not None}
-    loops = {"directed" if symmetric is False else "symmetric": symmetric}
+    loops = {loop_option(symmetric): symmetric}
     others = {
         "config": config, "preset": preset, "spec": spec, "model": model, "hidden": hidden, "method": method,
         "beta": beta, "lr": lr, "solver": solver,

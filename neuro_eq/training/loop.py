@@ -59,6 +59,16 @@ class Penalty(Protocol):
         """Its gradient by some or all parameters, mean over the batch; what is random in it is the seed's."""
 
 
+def penalised(
+    gradient: dict[str, Array], penalty: Penalty | None, net: Engine, free: Equilibrium, seed: Sequence[int]
+) -> dict[str, Array]:
+    """The gradient of the cost and of a penalty at the free state together."""
+    if penalty is None:
+        return gradient
+    more = penalty.gradient(net, free, seed)
+    return {name: value + more[name] if name in more else value for name, value in gradient.items()}
+
+
 def train(
     net: Engine,
     data: Data,
@@ -291,9 +301,7 @@ class _Run:
                 seed = [self.seed, self.epoch, self.batch + 1]
                 x = with_draws(self.net.spec, given, seed)
                 gradient, evidence = self.method.gradient(self.net, x, y, free=self.free, nudged=self.nudged)
-                if self.penalty is not None:
-                    more = self.penalty.gradient(self.net, evidence.free, seed)
-                    gradient = {name: value + more[name] if name in more else value for name, value in gradient.items()}
+                gradient = penalised(gradient, self.penalty, self.net, evidence.free, seed)
                 output = self.net.to_numpy(self.net.output(evidence.free))
                 with interruption.held():
                     self._step(gradient, evidence, correct(output, y))

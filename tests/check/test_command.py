@@ -89,6 +89,10 @@ WRONG = [
         r"--spec: --spec brings the network, so --hidden cannot be given with it",
     ),
     (
+        ("--spec", "net.toml", "--directed"),
+        r"--spec: --spec brings the network, so --directed cannot be given with it",
+    ),
+    (
         ("--model", "gated_mlp", "--symmetric"),
         r"symmetric: gated_mlp has no choice of synapses within a loop; looped_mlp, toroidal_mlp, .* have",
     ),

@@ -35,9 +35,9 @@ def test_with_one_nudge_it_is_the_library_s_own_training(
     net = ne.compile(SPEC, "reference", seed=5)
     history = ne.train(
         net, DATA, method=ne.EqProp(how.beta), optimizer=how.optimizer, epochs=3, batch_size=how.batch_size, seed=5,
-        schedule=how.rate, budget=how.norms, penalty=how.on_the_response, free=how.free, nudged=how.nudged,
+        schedule=how.rate, budget=how.norms, penalty=None if penalty is None else ne.JacobianPenalty(penalty),
+        free=how.free, nudged=how.nudged,
     )  # fmt: skip
-    assert (penalty is None) == (how.on_the_response is None)
     for name, value in net.parameters.items():
         np.testing.assert_array_equal(found[name], value)
     for ours, theirs in zip(learned.epochs, history.epochs, strict=True):  # type: ignore[attr-defined]
