@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from neuro_eq.backends.torch import devices
 from neuro_eq.backends.torch.drives import TensorDrives
 from neuro_eq.backends.torch.layout import Layout, States
 from neuro_eq.equilibrium import DIVERGENCE
@@ -55,7 +56,7 @@ class Chunk:
     ) -> None:
         self.layout, self.drives, self.stepper, self.plain = layout, drives, stepper, plain
         self.phases = len(drives.betas)
-        self.may_ask = drives.beta.device.type == "cpu"
+        self.may_ask = not devices.is_gpu(drives.beta.device)
         self.tol = tol
         self.limit: Samples | None = None
 

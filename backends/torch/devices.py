@@ -7,6 +7,14 @@ import torch
 from neuro_eq.errors import BackendError
 
 
+def is_gpu(device: torch.device) -> bool:
+    """Whether Python runs ahead of the device and waits for it where it asks for a number.
+
+    All that the engine does otherwise there it decides by this, so that a test without a GPU can have it done as well.
+    """
+    return device.type != "cpu"
+
+
 def device_of(name: str) -> torch.device:
     """The device of that name.
 

@@ -14,6 +14,7 @@ from jaxtyping import Inexact
 from torch import Tensor
 
 from neuro_eq.arrays import Activities, Parameters
+from neuro_eq.backends.torch import devices
 from neuro_eq.costs import SquaredError
 from neuro_eq.dynamics import Dynamics
 from neuro_eq.relaxing import Task
@@ -126,7 +127,7 @@ class TensorDrives(Drives):
     def _rows_at_once(self) -> int:
         """How many rows synapses are asked for at a time."""
         every = int(self.beta.shape[0])
-        if self.beta.device.type != "cpu" or torch.is_grad_enabled():
+        if devices.is_gpu(self.beta.device) or torch.is_grad_enabled():
             return every
         return max(1, AT_ONCE // max(population.size for population in self.spec.free))
 

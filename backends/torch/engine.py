@@ -14,13 +14,13 @@ import torch
 
 from neuro_eq.abilities import Ability, Agreement
 from neuro_eq.arrays import Activities, Array, Parameters
+from neuro_eq.backends.torch import devices
 from neuro_eq.backends.torch.descent import stepped
-from neuro_eq.backends.torch.devices import device_of
 from neuro_eq.backends.torch.drives import TensorDrives
 from neuro_eq.backends.torch.layout import Layout
 from neuro_eq.backends.torch.learning import contrasts
 from neuro_eq.backends.torch.memory import enough_memory, unrecorded, unrecorded_answer
-from neuro_eq.backends.torch.recordings import Recordings
+from neuro_eq.backends.torch.recordings import Recordings, capture_on
 from neuro_eq.backends.torch.reversible import reversible_gradient
 from neuro_eq.backends.torch.settling import CompactSettling
 from neuro_eq.backends.torch.unrolled import unrolled_gradient
@@ -78,7 +78,7 @@ class TorchEngine(Engine):
         threads: int | None = None,
         tf32: bool = False,
     ) -> None:
-        self.device = device_of(device)
+        self.device = devices.device_of(device)
         if threads is not None:
             if type(threads) is not int or threads < 1:
                 raise BackendError(f"threads: expected a whole number of at least 1, found {threads!r}")
@@ -87,7 +87,7 @@ class TorchEngine(Engine):
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = bool(tf32)
         self.layout = Layout(spec)
         self._still: Still | None = None
-        self.recordings = Recordings() if self.device.type == "cuda" else None
+        self.recordings = Recordings(capture_on(self.device)) if devices.is_gpu(self.device) else None
         super().__init__(spec, dtype, seed)
 
     def asarray(self, values: Any) -> Array:
@@ -120,7 +120,7 @@ class TorchEngine(Engine):
                 task, theta, still = _complex_task(task), _complex(theta), _complex(still)
             drives = TensorDrives(self.dynamics, theta, task, beta, still)
             tol = None if task.tol is None else self.asarray(task.tol)
-            check_every = ON_THE_CPU if self.device.type == "cpu" else ON_A_GPU
+            check_every = ON_A_GPU if devices.is_gpu(self.device) else ON_THE_CPU
             return CompactSettling(self.layout, drives, task, tol, check_every, self.recordings)
 
     def _still_drive(self, task: Task) -> Activities:
@@ -138,13 +138,13 @@ class TorchEngine(Engine):
     def stepped(
         self, optimizer: Optimizer, gradient: Parameters, state: OptimizerState, scale: float = 1.0
     ) -> tuple[dict[str, Array], OptimizerState]:
-        if self.device.type == "cpu":
+        if not devices.is_gpu(self.device):
             return super().stepped(optimizer, gradient, state, scale)
         return stepped(optimizer, self.parameters, gradient, state, scale)
 
     def _not_finite(self, arrays: Parameters) -> str | None:
         # Of a GPU one question for all; a network has dozens of arrays, most of them small.
-        one = self.device.type != "cpu" and bool(arrays)
+        one = devices.is_gpu(self.device) and bool(arrays)
         if one and bool(torch.cat([value.reshape(-1) for value in arrays.values()]).isfinite().all()):
             return None
         return super()._not_finite(arrays)

@@ -30,23 +30,28 @@ LIMIT = "limit"
 """The name of what a first chunk finds beside where samples stand."""
 
 
-def capture_on_gpu(work: Work) -> tuple[Replay, Named]:
-    """As a CUDA graph."""
-    here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
-    beside.wait_stream(here)
-    with torch.cuda.stream(beside):
-        work()  # libraries set themselves up when they are first used, which cannot be recorded
-    here.wait_stream(beside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        found = work()
-    return graph.replay, found
+def capture_on(device: torch.device) -> Capture:
+    """As CUDA graphs of this device, which need not be the one that torch is at."""
+
+    def capture(work: Work) -> tuple[Replay, Named]:
+        with torch.cuda.device(device):
+            here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
+            beside.wait_stream(here)
+            with torch.cuda.stream(beside):
+                work()  # libraries set themselves up when they are first used, which cannot be recorded
+            here.wait_stream(beside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                found = work()
+        return graph.replay, found
+
+    return capture
 
 
 class Recordings:
     """The recordings of one network, by what their tensors look like."""
 
-    def __init__(self, capture: Capture = capture_on_gpu) -> None:
+    def __init__(self, capture: Capture) -> None:
         self.capture = capture
         self.kept: OrderedDict[object, Recording] = OrderedDict()
 

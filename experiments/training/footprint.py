@@ -126,7 +126,8 @@ def torchdeq_gradient(net: Any, x: Any, y: Any, steps: int) -> dict[str, Any]:
     dynamics, free, batch = net.dynamics, net.spec.free, len(y)
     inputs, target = net.inputs(x), net.target(y, batch)
     theta = {name: value.detach().requires_grad_() for name, value in net.parameters.items()}
-    zero = {p.name: torch.zeros((batch, *p.shape), dtype=next(iter(theta.values())).dtype) for p in free}
+    like = next(iter(theta.values()))
+    zero = {p.name: like.new_zeros((batch, *p.shape)) for p in free}
     still = dynamics.still_drive(dynamics.activities(zero, inputs, theta), theta)
 
     def split(z: Any) -> dict[str, Any]:
