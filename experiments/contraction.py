@@ -28,7 +28,7 @@ from neuro_eq.experiments.machinery.experiment import (
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.machinery.statistics import spearman
 from neuro_eq.experiments.tasks import attractor, memorisation, xor
-from neuro_eq.experiments.tasks.networks import IMAGES, NETWORKS
+from neuro_eq.experiments.tasks.networks import IMAGES, NETWORKS, UNBOUNDED
 from neuro_eq.experiments.training.diagnostics import Diagnostics
 from neuro_eq.experiments.training.lessons import Lessons, has_energy
 from neuro_eq.experiments.training.loop import learn
@@ -80,7 +80,7 @@ class Contraction(Configuration):
 
 
 def configurations(scale: Scale) -> list[Contraction]:
-    """Every model on every task with and without the budget; larger scales have more sizes, and nudges."""
+    """Every model on every task without the budget, and with it where it can be held; larger scales have more."""
     both = (None, 0.9)
     if scale == "quick":
         models = ("layered_hopfield", "looped_mlp", "looped_mlp, directed", "modern_hopfield_mlp")
@@ -95,6 +95,7 @@ def configurations(scale: Scale) -> list[Contraction]:
         for m in NETWORKS
         for h in sizes
         for b in both
+        if b is None or m not in UNBOUNDED
     ]  # fmt: skip
     rows += [
         Contraction(model="looped_mlp", task="memorisation", budget=None, beta=beta, epochs=150, backend="numba")

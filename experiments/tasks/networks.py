@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from neuro_eq.models import (
     conv_hopfield,
@@ -40,9 +41,9 @@ def _energy_transformer(n: int, h: int, k: int) -> Network:
     return energy_transformer(shape, k, patch=patch, width=max(h // 4, 4), heads=2)
 
 
-def _looped_transformer(n: int, h: int, k: int) -> Network:
+def _looped_transformer(n: int, h: int, k: int, symmetric: bool = False) -> Network:
     shape, patch = image(n)
-    return looped_transformer(shape, k, patch=patch, width=max(h // 4, 4), heads=2, hidden=h)
+    return looped_transformer(shape, k, patch=patch, width=max(h // 4, 4), heads=2, hidden=h, symmetric=symmetric)
 
 
 IMAGES: dict[str, Callable[[int, int, int], Network]] = {
@@ -50,8 +51,12 @@ IMAGES: dict[str, Callable[[int, int, int], Network]] = {
         image(n)[0], k, channels=(max(h // 8, 2),) * 2, pool=None, activation="tanh", gain=0.5
     ),
     "energy_transformer": _energy_transformer,
+    "looped_transformer": partial(_looped_transformer, symmetric=True),
     "looped_transformer, directed": _looped_transformer,
 }
 """Networks that see the same row as an image: maps of an eighth of the units, tokens of a quarter."""
 
 NETWORKS = {**ROWS, **IMAGES}
+
+UNBOUNDED = frozenset({"gated_mlp, drive"})
+"""Networks with a response that no norm bounds, so that no budget can hold them."""
