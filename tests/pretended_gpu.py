@@ -2,10 +2,10 @@
 
     python -m pytest -p tests.pretended_gpu tests/conformance -k torch
 
-Chunks, contrasts and unrolled gradients are recorded and replayed, the batch has a few sizes, optimisers step two long
-rows.  A tensor that is made without saying where lies on another device than the engine's, which torch refuses to mix,
-and NumPy is given no tensor that was not brought to the CPU first.  What is left to a real GPU, and to
-``tests/torch/test_cuda.py``, is CUDA itself: its graphs, its rounding, its memory.
+Chunks, contrasts and unrolled gradients are recorded and replayed, and nothing in them may wait; the batch has a few
+sizes, optimisers step two long rows.  A tensor that is made without saying where lies on another device than the
+engine's, which torch refuses to mix, and NumPy is given no tensor that was not brought to the CPU first.  What is left
+to a real GPU, and to ``tests/torch/test_cuda.py``, is CUDA itself: its graphs, its rounding, its memory.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from neuro_eq.backends.torch import devices, engine
 from neuro_eq.backends.torch.recordings import Named, Replay, Work
+from neuro_eq.synapses import by_id
 
 
 def again(work: Work) -> tuple[Replay, Named]:
     """In place of a CUDA graph: does the work again, and brings its result where the first one lay."""
-    found = work()
+    with _NoNewsFromTheHost(), _NoQuestions():
+        found = work()
     for place in found.values():  # what lies there before a replay is of no account
         place.zero_()
 
@@ -31,9 +35,32 @@ def again(work: Work) -> tuple[Replay, Named]:
     return replay, found
 
 
+class _NoQuestions(TorchDispatchMode):
+    """What would have to wait for the GPU cannot be recorded."""
+
+    WAITING = frozenset({"_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2"})
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func._schema.name.removeprefix("aten::") in self.WAITING:
+            raise RuntimeError(f"operation not permitted when stream is capturing: {func}")
+        return func(*args, **(kwargs or {}))
+
+
+class _NoNewsFromTheHost(TorchFunctionMode):
+    """Nor can what a GPU would have to be sent from Python or NumPy."""
+
+    SENDING = frozenset({torch.tensor, torch.as_tensor, torch.asarray, torch.from_numpy})
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in self.SENDING and not isinstance(args[0], torch.Tensor):
+            raise RuntimeError(f"operation not permitted when stream is capturing: {func.__name__}")
+        return func(*args, **(kwargs or {}))
+
+
 def pytest_configure() -> None:
     """Before anything is compiled."""
     devices.is_gpu = lambda device: True
+    by_id.adds_in_order = lambda rows: False
     engine.capture_on = lambda device: again
     torch.set_default_device("meta")
     torch.Tensor.cpu = _cpu

@@ -11,6 +11,7 @@ from array_api_compat import array_namespace
 from pydantic import Field
 
 from neuro_eq.arrays import Array, Parameters, Shape, Units, real_part
+from neuro_eq.synapses.by_id import sums_by_id
 from neuro_eq.synapses.embedding import Embedding
 from neuro_eq.synapses.tokens import Tokens, mean_outer
 
@@ -61,17 +62,7 @@ class TokenEmbedding(Embedding):
         if x.ndim == 3:
             return mean_outer(x, post)
         xp = array_namespace(post)
-        # A batch has few of all ids: their rows are summed by a small product, and then put in their places.
-        present, which = xp.unique_inverse(self._ids(x))
-        here = xp.arange(present.shape[0], device=post.device)
-        hot = xp.astype(here[:, None] == xp.reshape(which, (1, -1)), post.dtype)
-        rows = hot @ xp.reshape(post, (-1, post.shape[-1])) / post.shape[0]
-        every = xp.arange(self.vocabulary, device=post.device)
-        place = xp.searchsorted(present, every)
-        place = xp.where(place < present.shape[0], place, xp.zeros_like(place))
-        found = xp.take(present, place) == every
-        gathered = xp.take(rows, place, axis=0)
-        return xp.where(found[:, None], gathered, xp.zeros_like(gathered))
+        return sums_by_id(xp.reshape(post, (-1, post.shape[-1])), self._ids(x), self.vocabulary) / post.shape[0]
 
     @staticmethod
     def _ids(x: Units) -> Array:
