@@ -324,10 +324,10 @@ def figure(results: Results) -> Figure:
         if runs:
             drawn = True
             x = np.mean([r["sweep/ratio"] for r in runs], axis=0)
-            line(right, x, np.array([1.0 - r["sweep/cosine"] for r in runs]), _name(cell), color)
+            missing = np.array([1.0 - r["sweep/cosine"] for r in runs])
+            line(right, x, missing, _name(cell), color, logarithmic=True)
     if drawn:
         right.set_xscale("log")
-        right.set_yscale("log")
         right.axhline(1.0 - LOST, color="#7a7a7a", lw=1, ls="--")
     else:
         nothing(right, "no run varied the residual")

@@ -208,9 +208,8 @@ def figure(results: Results) -> Figure:
                 usable = [c for c in part if not math.isnan(c.mean("activations"))]
                 if usable:
                     runs = np.array([c.values("activations") / 1e6 for c in usable]).T
-                    line(panel, [getattr(c.configuration, field) for c in usable], runs, way, color)
+                    line(panel, [getattr(c.configuration, field) for c in usable], runs, way, color, logarithmic=True)
                     panel.set_xscale("log")
-                    panel.set_yscale("log")
         if left.lines:
             key(left)
     return page

@@ -54,7 +54,8 @@ class TorchEngine(Engine):
             Networks of a few hundred units are fastest with 1.
         tf32: whether a GPU may round float32 products to 10 bits, which is faster; set for the whole process.
 
-    The same numbers give the same numbers again, on a GPU as well: no operation adds in an order that may change.
+    The same numbers give the same numbers again, on a GPU as well: no operation of ours adds in an order that may
+    change.  (Autograd does where ``BPTT`` goes back through a table of words.)
     """
 
     name: ClassVar[str] = "torch"

@@ -22,18 +22,27 @@ def blank(width: float, height: float) -> Figure:
 
 
 def line(
-    axes: Axes, x: Sequence[float] | np.ndarray, runs: np.ndarray, label: str, color: str, style: str = "-"
+    axes: Axes, x: Sequence[float] | np.ndarray, runs: np.ndarray, label: str, color: str, logarithmic: bool = False
 ) -> None:
     """The mean of some runs over x, with a band of one standard deviation where there are several.
 
     Args:
         runs: ``(runs, x)``.
+        logarithmic: for an axis of logarithms, of which mean and band are then taken; what has none is left out.
     """
-    mean = np.nanmean(runs, axis=0) if np.isfinite(runs).any() else np.full(len(x), np.nan)
-    axes.plot(x, mean, style, color=color, lw=1.8, marker="o", ms=3.5, label=label)
-    if len(runs) > 1:
-        sd = np.nanstd(runs, axis=0, ddof=1)
-        axes.fill_between(x, mean - sd, mean + sd, color=color, alpha=0.15, lw=0)
+    values = np.array(runs, dtype=float)
+    if logarithmic:
+        values = np.log(np.where(values > 0, values, np.nan))
+    known = np.isfinite(values).sum(axis=0)
+    mean, sd = (np.full(len(x), np.nan) for _ in range(2))
+    mean[known > 0] = np.nanmean(values[:, known > 0], axis=0)
+    sd[known > 1] = np.nanstd(values[:, known > 1], axis=0, ddof=1)
+    middle, low, high = (np.exp(v) if logarithmic else v for v in (mean, mean - sd, mean + sd))
+    axes.plot(x, middle, color=color, lw=1.8, marker="o", ms=3.5, label=label)
+    if len(values) > 1:
+        axes.fill_between(x, low, high, color=color, alpha=0.15, lw=0)
+    if logarithmic:
+        axes.set_yscale("log")
 
 
 def key(axes: Axes) -> None:

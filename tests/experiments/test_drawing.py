@@ -1,0 +1,54 @@
+"""What the lines of experiments show: means and bands, in logarithms where the axis has them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from neuro_eq.experiments.machinery.drawing import blank, line
+
+X = [1.0, 2.0, 3.0]
+
+
+@pytest.fixture
+def axes():
+    return blank(3.0, 3.0).subplots()
+
+
+def drawn(axes):
+    """The line, and the lower and the upper edge of its band at each of its places."""
+    (middle,), (band,) = axes.lines, axes.collections
+    corners = band.get_paths()[0].vertices
+    edges = [(corners[corners[:, 0] == x, 1].min(), corners[corners[:, 0] == x, 1].max()) for x in middle.get_xdata()]
+    return np.asarray(middle.get_ydata(), float), np.array(edges)
+
+
+def test_mean_and_standard_deviation(axes):
+    runs = np.array([[1.0, 2.0, 3.0], [3.0, 2.0, 5.0]])
+    line(axes, X, runs, "of two", "#000000")
+    middle, edges = drawn(axes)
+    np.testing.assert_allclose(middle, [2.0, 2.0, 4.0])
+    np.testing.assert_allclose(edges[:, 1] - edges[:, 0], 2 * runs.std(axis=0, ddof=1))
+    assert axes.get_yscale() == "linear"
+
+
+def test_of_logarithms(axes):
+    """Decades apart: a band of the numbers themselves would fall below nought, which such an axis does not have."""
+    runs = np.array([[1e-6, 1e-4, 1.0], [1e-2, 1e-4, 1.0]])
+    assert np.any(runs.mean(axis=0) < runs.std(axis=0, ddof=1))
+    line(axes, X, runs, "of two", "#000000", logarithmic=True)
+    middle, edges = drawn(axes)
+    np.testing.assert_allclose(middle, [1e-4, 1e-4, 1.0])
+    sd = np.log(1e4) / np.sqrt(2.0)
+    np.testing.assert_allclose(np.log(edges[0]), np.log(1e-4) + np.array([-sd, sd]))
+    assert axes.get_yscale() == "log"
+
+
+def test_what_has_no_logarithm_is_left_out(axes):
+    line(axes, X, np.array([[0.0, 1.0, np.nan], [2.0, -1.0, np.nan]]), "of two", "#000000", logarithmic=True)
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [2.0, 1.0, np.nan])
+
+
+def test_one_run_has_no_band(axes):
+    line(axes, X, np.ones((1, 3)), "of one", "#000000")
+    assert not axes.collections
