@@ -47,6 +47,8 @@ class Lessons(Frozen):
         rule: the gradient; a twin differs in nothing else.
         beta: the nudge, of rules that nudge.
         last_beta: the nudge of the last epoch, reached in a line; the same as the first when not given.
+        follow: the largest nudge of one that follows the cost's slope, see
+            :class:`~neuro_eq.experiments.training.nudging.Nudging`; or None.
         epochs, batch_size: passes, and samples in a step.
         lr, weight_decay: of Adam.
         schedule: of the learning rate.
@@ -60,6 +62,7 @@ class Lessons(Frozen):
     rule: Rule = "local"
     beta: float = 0.1
     last_beta: float | None = None
+    follow: float | None = Field(default=None, gt=0.0)
     epochs: int = Field(default=10, ge=0)
     batch_size: int = Field(default=32, ge=1)
     lr: float = Field(default=1e-3, gt=0.0)
@@ -78,9 +81,9 @@ class Lessons(Frozen):
             return self.beta
         return self.beta + (self.last_beta - self.beta) * (epoch - 1) / (self.epochs - 1)
 
-    def method(self, spec: Network, epoch: int = 1) -> GradientMethod:
-        """The gradient of an epoch."""
-        beta = self.nudge(epoch)
+    def method(self, spec: Network, beta: float | None = None) -> GradientMethod:
+        """The gradient, with this nudge or the first one."""
+        beta = self.beta if beta is None else beta
         methods: dict[str, GradientMethod] = {
             "local": EqProp(beta) if has_energy(spec) else AsymEP(beta),
             "one-sided": EqProp(beta, "one-sided"),

@@ -1,4 +1,4 @@
-"""The training loop of experiments: as :func:`neuro_eq.train`, with a nudge that may change from epoch to epoch.
+"""The training loop of experiments: as :func:`neuro_eq.train`, with a nudge that may change on the way.
 
 With a constant nudge it takes the same steps, bit for bit.  It keeps no checkpoint, as a run that is lost is run again,
 and a run that diverges is a result: it ends there, and says so.
@@ -20,6 +20,7 @@ from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Status
 from neuro_eq.errors import SpecError
 from neuro_eq.experiments.training.lessons import Lessons
+from neuro_eq.experiments.training.nudging import Nudging
 from neuro_eq.methods import Evidence
 from neuro_eq.training import Epoch, Tally, as_trained, check_fit, evaluate, penalised
 from neuro_eq.training.drawing import with_draws
@@ -68,17 +69,19 @@ def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambd
         net.set_parameters(parameters)
 
     take(net.parameters)
-    state = optimizer.start(net.parameters)
+    state, nudging = optimizer.start(net.parameters), Nudging(how)
     epochs = [_before(net, data, how)]
     watch(net, 0)
     batches = -(-len(data.x_train) // how.batch_size)
     for epoch in range(1, how.epochs + 1):
-        began, tally, method = time.perf_counter(), Tally(), how.method(net.spec, epoch)
+        began, tally = time.perf_counter(), Tally()
         order = data.batches(how.batch_size, np.random.default_rng([seed, epoch]))
         for batch, (_, given, y) in enumerate(order):
             drawn = [seed, epoch, batch + 1]
             x = with_draws(net.spec, given, drawn)
+            method = nudging.method(net.spec, epoch)
             gradient, evidence = method.gradient(net, x, y, free=how.free, nudged=how.nudged)
+            nudging.saw(evidence)
             gradient = penalised(gradient, penalty, net, evidence.free, drawn)
             if lost := _lost(evidence):
                 return Learned(tuple(epochs), f"epoch {epoch}: {lost} of {len(y)} samples diverged")

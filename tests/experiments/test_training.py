@@ -13,6 +13,7 @@ from neuro_eq.experiments.tasks import attractor, memorisation, xor
 from neuro_eq.experiments.training.diagnostics import Diagnostics
 from neuro_eq.experiments.training.lessons import TWINS, Lessons
 from neuro_eq.experiments.training.loop import learn
+from neuro_eq.experiments.training.nudging import Nudging
 
 SPEC = ne.models.looped_mlp(16, 8, 4)
 DATA = memorisation(seed=3)
@@ -49,8 +50,43 @@ def test_with_one_nudge_it_is_the_library_s_own_training(
 def test_a_nudge_that_changes_goes_in_a_line() -> None:
     how = Lessons(beta=0.3, last_beta=0.2, epochs=5)
     assert [how.nudge(epoch) for epoch in range(1, 6)] == pytest.approx([0.3, 0.275, 0.25, 0.225, 0.2])
-    assert how.method(SPEC, 5) == ne.EqProp(pytest.approx(0.2).expected)  # type: ignore[attr-defined]
+    assert how.method(SPEC, how.nudge(5)) == ne.EqProp(pytest.approx(0.2).expected)  # type: ignore[attr-defined]
     assert Lessons(beta=0.3, epochs=5).nudge(4) == 0.3
+
+
+def test_a_nudge_that_follows_keeps_its_size() -> None:
+    """After the first batch its β times the slope of the batch before is what both were at first, up to the bound."""
+    how = Lessons(beta=0.1, follow=0.15, epochs=1)
+    nudging, net = Nudging(how), ne.compile(SPEC, "reference", seed=5)
+    assert nudging.method(SPEC, 1) == ne.EqProp(0.1)
+    sizes, nudges = [], []
+    for shrunk in (1.0, 0.8, 0.1, 0.0):
+        net.set_parameters({name: value + 0.3 * shrunk for name, value in net.parameters.items()})
+        _, evidence = nudging.method(SPEC, 1).gradient(net, DATA.x_test, DATA.y_test, free=how.free)
+        nudging.saw(evidence)
+        nudges.append(nudging.used)
+        sizes.append(np.mean(evidence.nudge_size) / nudging.used)
+    assert nudges[0] == 0.1
+    assert nudges[1:] == pytest.approx([min(0.1 * sizes[0] / size, 0.15) for size in sizes[:-1]])
+    assert min(nudges[1:]) < 0.15, "the bound alone is not what is tested"
+    fitted = dataclasses.replace(evidence, nudge_size=np.zeros(DATA.x_test.shape[0]))
+    nudging.saw(fitted)
+    assert nudging.beta(1) == 0.15
+
+
+def test_training_takes_the_nudge_that_follows() -> None:
+    """In the batches and in the probe."""
+    plain, _ = trained(Lessons(epochs=4, lr=0.05))
+    grown, _ = trained(Lessons(epochs=4, lr=0.05, follow=1.0))
+    for name, value in plain.items():
+        assert not np.array_equal(grown[name], value)
+    how = Lessons(epochs=3, lr=0.05, follow=1.0)
+    net = ne.compile(SPEC, "reference", seed=5)
+    probe = Diagnostics(DATA.x_test[:8], DATA.y_test[:8], how)
+    learn(net, DATA, how, seed=5, watch=probe)
+    nudges = probe.curves()["diagnostics/nudge"]
+    assert nudges[0] == nudges[1] == 0.1
+    assert np.all(nudges[2:] > 0.1), "the cost falls, so the nudge grows"
 
 
 def test_rules_fit_the_network() -> None:
