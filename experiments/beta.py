@@ -270,7 +270,7 @@ def _corrected(prior: Results, corrected: Results) -> Claim:
     says = "corrected for asymmetry (AsymEP) the same network trains better at the same nudge"
     better, rows = 0, []
     for cell in _fixed(prior):
-        other = corrected.first(beta=cell.configuration.beta, last_beta=None)
+        other = corrected.first(beta=cell.configuration.beta, last_beta=None, follow=None)
         if other is not None:
             better += other.mean("accuracy") > cell.mean("accuracy")
             rows.append(
@@ -360,7 +360,10 @@ def figure(results: Results) -> Figure:
 
 
 def _courses(axes: Axes, results: Results, name: str, title: str, what: str, scale: float) -> None:
-    cells = [c for c in results if c.configuration.rule == "one-sided vector field"][: len(CYCLE)]
+    cells = [c for c in results if c.configuration.rule == "one-sided vector field"]
+    moving = [c for c in cells if (c.configuration.last_beta, c.configuration.follow) != (None, None)]
+    # All nudges that change, and as many fixed ones as there are colours left.
+    cells = [c for c in cells if c not in moving][: len(CYCLE) - len(moving)] + moving
     drawn = False
     for color, cell in zip(CYCLE, cells, strict=False):
         runs = [run.arrays[name] for run in cell.runs if name in run.arrays]

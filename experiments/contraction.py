@@ -209,7 +209,7 @@ def _bound(net: Engine) -> float:
 def _sometimes(probe: Diagnostics, epochs: int) -> Any:
     """The diagnostics at about ten epochs, the first and the last among them."""
     every = max(1, epochs // 10)
-    return lambda net, epoch: probe(net, epoch) if epoch % every == 0 or epoch == epochs else None
+    return lambda net, epoch, beta: probe(net, epoch, beta) if epoch % every == 0 or epoch == epochs else None
 
 
 # -- what the results say -------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@
 Chunks, contrasts and unrolled gradients are recorded and replayed, and nothing in them may wait; the batch has a few
 sizes, optimisers step two long rows.  A tensor that is made without saying where lies on another device than the
 engine's, which torch refuses to mix, and NumPy is given no tensor that was not brought to the CPU first.  What is left
-to a real GPU, and to ``tests/torch/test_cuda.py``, is CUDA itself: its graphs, its rounding, its memory.
+to a real GPU, and to ``tests/torch/test_cuda.py``, is CUDA itself: its graphs, its rounding, its memory, and Python's
+lists as indices, which are sent as well.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from neuro_eq.backends.torch import devices, engine
@@ -23,7 +24,7 @@ from neuro_eq.synapses import by_id
 
 def again(work: Work) -> tuple[Replay, Named]:
     """In place of a CUDA graph: does the work again, and brings its result where the first one lay."""
-    with _NoNewsFromTheHost(), _NoQuestions():
+    with _NoNews(), _NoQuestions():
         found = work()
     for place in found.values():  # what lies there before a replay is of no account
         place.zero_()
@@ -36,23 +37,31 @@ def again(work: Work) -> tuple[Replay, Named]:
 
 
 class _NoQuestions(TorchDispatchMode):
-    """What would have to wait for the GPU cannot be recorded."""
+    """Refuses what would wait for the GPU, or has a shape that only the GPU knows."""
 
-    WAITING = frozenset({"_local_scalar_dense", "nonzero", "masked_select", "equal", "is_nonzero", "_unique2"})
+    ASKING = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
+    BY_MASK = ("aten::index", "aten::index_put", "aten::index_put_")
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func._schema.name.removeprefix("aten::") in self.WAITING:
+        name = func._schema.name
+        if name in self.BY_MASK:
+            asks = any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1])
+        else:
+            asks = name == "aten::_linalg_check_errors" or any(tag in func.tags for tag in self.ASKING)
+        if asks:
             raise RuntimeError(f"operation not permitted when stream is capturing: {func}")
         return func(*args, **(kwargs or {}))
 
 
-class _NoNewsFromTheHost(TorchFunctionMode):
-    """Nor can what a GPU would have to be sent from Python or NumPy."""
+class _NoNews(TorchFunctionMode):
+    """Refuses what would be sent to the GPU or fetched from it."""
 
-    SENDING = frozenset({torch.tensor, torch.as_tensor, torch.asarray, torch.from_numpy})
+    SENT = frozenset({torch.tensor, torch.as_tensor, torch.asarray})
+    MOVED = frozenset({torch.Tensor.new_tensor, torch.Tensor.tolist})
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in self.SENDING and not isinstance(args[0], torch.Tensor):
+        sent = func in self.SENT and not (args and isinstance(args[0], torch.Tensor))
+        if sent or func in self.MOVED:
             raise RuntimeError(f"operation not permitted when stream is capturing: {func.__name__}")
         return func(*args, **(kwargs or {}))
 
@@ -69,6 +78,8 @@ def pytest_configure() -> None:
 
 
 def _cpu(tensor: torch.Tensor) -> torch.Tensor:
+    if any(isinstance(mode, _NoNews) for mode in _get_current_function_mode_stack()):
+        raise RuntimeError("operation not permitted when stream is capturing: cpu")
     brought = tensor.detach().clone()
     brought.is_brought = True
     return brought

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -55,7 +56,7 @@ class TorchEngine(Engine):
         tf32: whether a GPU may round float32 products to 10 bits, which is faster; set for the whole process.
 
     The same numbers give the same numbers again, on a GPU as well: no operation of ours adds in an order that may
-    change.  (Autograd does where ``BPTT`` goes back through a table of words.)
+    change.  (Autograd does where backpropagation through time goes through a table of words.)
     """
 
     name: ClassVar[str] = "torch"
@@ -151,22 +152,30 @@ class TorchEngine(Engine):
         return super()._not_finite(arrays)
 
     def contrast(self, above: Equilibrium, below: Equilibrium, width: float) -> dict[str, Array]:
-        def difference(
-            upper_u: Activities, upper: Activities, lower_u: Activities, lower: Activities, theta: Parameters
-        ) -> dict[str, Array]:
-            dense = contrasts(self.spec, upper, lower, width)
-            ahead, behind = (
-                self.dynamics.energy_gradient(u, a, theta, apart=dense.keys())
-                for u, a in ((upper_u, upper), (lower_u, lower))
-            )
-            rest = {name: (ahead[name] - behind[name]) / width for name in ahead}
-            return {**rest, **{f"{name}.weight": weight for name, weight in dense.items()}}
-
         given = (above.states, above.activities, below.states, below.activities, self._theta)
         with unrecorded(above.batch, 2):
             if self.recordings is None:
-                return difference(*given)
-            return self.recordings.repeat(("contrast", width), difference, *given)
+                return self._contrast(width, *given)
+            # The nudge may change from batch to batch, and what is recorded shall not.
+            found = self.recordings.repeat("contrast", partial(self._contrast, 1.0), *given)
+            return dict(zip(found, torch._foreach_div(list(found.values()), width), strict=True))
+
+    def _contrast(
+        self,
+        width: float,
+        upper_u: Activities,
+        upper: Activities,
+        lower_u: Activities,
+        lower: Activities,
+        theta: Parameters,
+    ) -> dict[str, Array]:
+        dense = contrasts(self.spec, upper, lower, width)
+        ahead, behind = (
+            self.dynamics.energy_gradient(u, a, theta, apart=dense.keys())
+            for u, a in ((upper_u, upper), (lower_u, lower))
+        )
+        rest = {name: (ahead[name] - behind[name]) / width for name in ahead}
+        return {**rest, **{f"{name}.weight": weight for name, weight in dense.items()}}
 
     def energy_gradient(self, state: Equilibrium) -> dict[str, Array]:
         with unrecorded(state.batch):

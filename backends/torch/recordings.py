@@ -41,7 +41,7 @@ def capture_on(device: torch.device) -> Capture:
                 work()  # libraries set themselves up when they are first used, which cannot be recorded
             here.wait_stream(beside)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, stream=beside):  # by default a stream of the GPU that was first recorded on
                 found = work()
         return graph.replay, found
 

@@ -33,6 +33,7 @@ def line(
     values = np.array(runs, dtype=float)
     if logarithmic:
         values = np.log(np.where(values > 0, values, np.nan))
+    values[~np.isfinite(values)] = np.nan
     known = np.isfinite(values).sum(axis=0)
     mean, sd = (np.full(len(x), np.nan) for _ in range(2))
     mean[known > 0] = np.nanmean(values[:, known > 0], axis=0)

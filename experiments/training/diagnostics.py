@@ -17,7 +17,6 @@ from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Equilibrium, Status
 from neuro_eq.errors import NeuroEqError
 from neuro_eq.experiments.training.lessons import Lessons, has_energy
-from neuro_eq.experiments.training.nudging import Nudging
 from neuro_eq.methods import Evidence, ImplicitDifferentiation
 
 PRECISE, PRODUCTS = 1e-3, 100
@@ -36,23 +35,21 @@ class Diagnostics:
 
     def __init__(self, x: Any, y: Any, how: Lessons, constants: int = 8, every: int = 1) -> None:
         self.x, self.y, self.how, self.constants, self.every = x, y, how, constants, every
-        self.nudging = Nudging(how)
         self.rows: list[dict[str, float]] = []
 
-    def __call__(self, net: Engine, epoch: int) -> None:
-        """Look once, if it is time to."""
+    def __call__(self, net: Engine, epoch: int, beta: float) -> None:
+        """Look once at the gradient with this nudge, if it is time to."""
         if epoch % self.every and epoch != self.how.epochs:
             return
         row = {"epoch": float(epoch)}
-        method = self.nudging.method(net.spec, max(epoch, 1))
+        method = self.how.method(net.spec, beta)
         try:
             gradient, evidence = method.gradient(net, self.x, self.y, free=self.how.free, nudged=self.how.nudged)
         except NeuroEqError:
             # Implicit differentiation of a state that is not finite, say: there is nothing to look at.
             self.rows.append(row)
             return
-        self.nudging.saw(evidence)
-        row |= {"nudge": self.nudging.used, **_settled(evidence)}
+        row |= {"nudge": float(getattr(method, "beta", math.nan)), **_settled(evidence)}
         row |= self._against_the_truth(net, gradient)
         row |= self._constants(net)
         if has_energy(net.spec):

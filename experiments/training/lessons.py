@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from neuro_eq.budget import NormBudget
 from neuro_eq.frozen import Frozen
@@ -74,6 +75,13 @@ class Lessons(Frozen):
     fixed: tuple[int, int] | None = None
     budget: float | None = Field(default=None, gt=0.0, lt=1.0)
     penalty: float | None = Field(default=None, gt=0.0)
+
+    @model_validator(mode="after")
+    def _follows_from_below(self) -> Self:
+        usual = (self.beta, self.beta if self.last_beta is None else self.last_beta)
+        if self.follow is not None and not (min(usual) > 0.0 and max(usual) <= self.follow):
+            raise ValueError(f"follow: nudges must lie above 0 and not above {self.follow:g}, found {max(usual):g}")
+        return self
 
     def nudge(self, epoch: int) -> float:
         """β of an epoch, counted from 1."""

@@ -27,8 +27,8 @@ from neuro_eq.training.drawing import with_draws
 from neuro_eq.training.evaluation import correct
 from neuro_eq.training.results import FIGURES
 
-Watch = Callable[[Engine, int], None]
-"""Is shown the network before the first epoch (0) and after each."""
+Watch = Callable[[Engine, int, float], None]
+"""Is shown the network before the first epoch (0) and after each, with the nudge that it is at."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Learned:
         return {f"history/{name}": np.array([getattr(e, name) for e in self.epochs], dtype=float) for name in FIGURES}
 
 
-def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambda net, epoch: None) -> Learned:
+def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambda net, epoch, beta: None) -> Learned:
     """Train a network in place.
 
     Args:
@@ -71,7 +71,7 @@ def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambd
     take(net.parameters)
     state, nudging = optimizer.start(net.parameters), Nudging(how)
     epochs = [_before(net, data, how)]
-    watch(net, 0)
+    watch(net, 0, nudging.beta(1))
     batches = -(-len(data.x_train) // how.batch_size)
     for epoch in range(1, how.epochs + 1):
         began, tally = time.perf_counter(), Tally()
@@ -94,7 +94,7 @@ def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambd
                 return Learned(tuple(epochs), f"epoch {epoch}: {error}")
             tally.add(evidence, right)
         epochs.append(_after(net, data, how, epoch, tally, began))
-        watch(net, epoch)
+        watch(net, epoch, nudging.beta(epoch))
     return Learned(tuple(epochs))
 
 

@@ -29,12 +29,12 @@ class Nudging:
         self.used = math.nan
 
     def method(self, spec: Network, epoch: int) -> GradientMethod:
-        """The gradient of the next batch; epochs are counted from 1."""
+        """The gradient of the next batch."""
         self.used = self.beta(epoch)
         return self.how.method(spec, self.used)
 
     def beta(self, epoch: int) -> float:
-        """β of the next batch."""
+        """β of the next batch; epochs are counted from 1."""
         usual = self.how.nudge(epoch)
         if self.how.follow is None or self.first is None:
             return usual
@@ -44,9 +44,10 @@ class Nudging:
         """Take the cost's slope from a batch that this nudge was used for."""
         if self.how.follow is None:
             return
-        slope = float(np.mean(evidence.nudge_size)) / abs(self.used)
+        slope = float(np.mean(evidence.nudge_size)) / self.used
         if math.isfinite(slope):
-            self.first = slope if self.first is None else self.first
+            # Where there is nothing to follow yet, a later batch is the first.
+            self.first = slope if self.first is None and slope > 0.0 else self.first
             self.slope = slope
 
 

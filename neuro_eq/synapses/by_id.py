@@ -8,17 +8,26 @@ from jaxtyping import Inexact, Int
 
 from neuro_eq.arrays import Array
 
+AT_ONCE = 2**24
+"""Ones and noughts that are laid out at a time, which bounds the memory that a product with them takes."""
+
 
 def sums_by_id(rows: Inexact[Array, "rows d"], ids: Int[Array, " rows"], count: int) -> Inexact[Array, "{count} d"]:
     """``Σ_i rows_i`` over the rows with each of the ids 0 … count − 1."""
     xp = array_namespace(rows)
     total = xp.zeros((count, rows.shape[1]), dtype=rows.dtype, device=rows.device)
+    if ids.shape[0] == 0:
+        return total
     if is_numpy_array(rows):
-        np.add.at(total, ids, rows)
+        order = np.argsort(ids, kind="stable")
+        begins = np.flatnonzero(np.diff(ids[order], prepend=-1))
+        total[ids[order[begins]]] = np.add.reduceat(rows[order], begins, axis=0)
         return total
     if adds_in_order(rows):
         return total.index_add_(0, ids, rows)
-    return _by_a_product(rows, ids, count) if ids.shape[0] else total
+    if count <= ids.shape[0]:
+        return _by_a_product(rows, ids, count)
+    return _by_groups(rows, ids, count)
 
 
 def adds_in_order(rows: Array) -> bool:
@@ -27,19 +36,24 @@ def adds_in_order(rows: Array) -> bool:
 
 
 def _by_a_product(rows: Inexact[Array, "rows d"], ids: Int[Array, " rows"], count: int) -> Inexact[Array, "{count} d"]:
-    """The same by a product with ones and noughts, whose shapes do not depend on the ids: a CUDA graph can hold it.
+    """The same by a product with ones and noughts, whose shapes do not depend on the ids: a CUDA graph can hold it."""
+    xp = array_namespace(rows)
+    wide = max(1, AT_ONCE // ids.shape[0])
+    sums = []
+    for first in range(0, count, wide):
+        some = xp.arange(first, min(first + wide, count), device=rows.device)
+        sums.append(xp.astype(some[:, None] == ids[None, :], rows.dtype) @ rows)
+    return sums[0] if len(sums) == 1 else xp.concat(sums)
 
-    There are often far more ids than rows, so the product finds a sum for every group of equal ids, in sorted order,
-    and those are put in their places.
-    """
+
+def _by_groups(rows: Inexact[Array, "rows d"], ids: Int[Array, " rows"], count: int) -> Inexact[Array, "{count} d"]:
+    """The same where there are more ids than rows: sums of equal ids, which are then put in their places."""
     xp = array_namespace(rows)
     order = xp.argsort(ids, stable=True)
     sorted_ids = xp.take(ids, order)
-    here = xp.arange(ids.shape[0], device=rows.device)
-    # The first row of a group is the one that stands where a search for its id ends.
+    # A group is known by its first row, which is where a search for its id ends.
     group = xp.searchsorted(sorted_ids, sorted_ids)
-    hot = xp.astype(here[:, None] == group[None, :], rows.dtype)
-    sums = hot @ xp.take(rows, order, axis=0)
+    sums = _by_a_product(xp.take(rows, order, axis=0), group, ids.shape[0])
     every = xp.arange(count, device=rows.device)
     place = xp.searchsorted(sorted_ids, every)
     place = xp.where(place < ids.shape[0], place, xp.zeros_like(place))

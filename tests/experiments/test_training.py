@@ -55,7 +55,7 @@ def test_a_nudge_that_changes_goes_in_a_line() -> None:
 
 
 def test_a_nudge_that_follows_keeps_its_size() -> None:
-    """After the first batch its β times the slope of the batch before is what both were at first, up to the bound."""
+    """After the first batch β times the slope of the batch before is what it was at first, up to the bound."""
     how = Lessons(beta=0.1, follow=0.15, epochs=1)
     nudging, net = Nudging(how), ne.compile(SPEC, "reference", seed=5)
     assert nudging.method(SPEC, 1) == ne.EqProp(0.1)
@@ -72,6 +72,13 @@ def test_a_nudge_that_follows_keeps_its_size() -> None:
     fitted = dataclasses.replace(evidence, nudge_size=np.zeros(DATA.x_test.shape[0]))
     nudging.saw(fitted)
     assert nudging.beta(1) == 0.15
+    late = Nudging(how)
+    late.method(SPEC, 1)
+    late.saw(fitted)
+    assert late.beta(1) == 0.1, "there is nothing to follow yet"
+    for beta, last in ((0.2, None), (0.1, 0.2), (-0.1, None)):
+        with pytest.raises(ne.SpecError, match=r"follow: nudges must lie above 0 and not above 0\.15, found "):
+            Lessons(beta=beta, last_beta=last, follow=0.15)
 
 
 def test_training_takes_the_nudge_that_follows() -> None:
@@ -85,8 +92,8 @@ def test_training_takes_the_nudge_that_follows() -> None:
     probe = Diagnostics(DATA.x_test[:8], DATA.y_test[:8], how)
     learn(net, DATA, how, seed=5, watch=probe)
     nudges = probe.curves()["diagnostics/nudge"]
-    assert nudges[0] == nudges[1] == 0.1
-    assert np.all(nudges[2:] > 0.1), "the cost falls, so the nudge grows"
+    assert nudges[0] == nudges[1] == 0.1, "an epoch is one batch, which is the first one"
+    assert np.all(np.diff(nudges[1:]) > 0.0), "the cost falls, so the nudge grows"
 
 
 def test_rules_fit_the_network() -> None:

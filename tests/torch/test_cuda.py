@@ -25,6 +25,7 @@ SPECS = {
     "directed": lambda: ne.models.looped_mlp(5, 8, 4, symmetric=False, cost="squared_error"),
     "transformer": lambda: ne.models.energy_transformer((2, 4), 3, patch=2, depth=2, width=4, heads=2, patterns=5),
     "block": lambda: ne.models.looped_transformer((2, 4), 3, patch=2, width=4, heads=2, hidden=5, dropout=0.3),
+    "words": lambda: ne.models.energy_transformer((4,), 3, vocabulary=50, width=4, heads=2, patterns=5),
     "maps": lambda: ne.models.conv_hopfield((2, 4, 4), 3, channels=(2, 2), skips=True),
 }
 
@@ -93,6 +94,24 @@ def test_the_same_numbers_again(spec, samples):
     one, other = (gradient_of(spec, data, "cuda", dtype="float32", seed=1) for _ in range(2))
     for name, value in one.items():
         np.testing.assert_array_equal(value, other[name], err_msg=name)
+
+
+def test_every_gpu_records_for_itself(spec, contracting, samples):
+    """Engines on two GPUs in one process, in alternation."""
+    import torch
+
+    if torch.cuda.device_count() < 2:
+        pytest.skip("there is one GPU")
+    data, parameters = samples(spec, 40, 5), contracting(spec, 2)
+    nets = [ne.compile(spec, backend="torch", device=f"cuda:{i}") for i in (0, 1)]
+    for _ in range(2):
+        found = []
+        for net in nets:
+            net.set_parameters(parameters)
+            found.append(phases(net, data, tol=None, max_steps=28))
+        for one, other in zip(*found, strict=True):
+            for name, value in one.states.items():
+                np.testing.assert_allclose(value.cpu(), other.states[name].cpu(), rtol=0, atol=1e-13)
 
 
 def test_float32_is_not_rounded_to_ten_bits(samples):

@@ -117,6 +117,20 @@ def test_a_shape_is_recorded_once(pair):
     assert (tape.recorded, tape.replayed) == (5, 11)
 
 
+def test_another_nudge_needs_no_other_recording(pair):
+    """A nudge may follow the cost's slope, and recording takes longer than many replays."""
+    recorded, plain, tape, data = pair
+    how = ne.Relaxation(tol=None, max_steps=24)
+    kind = ne.AsymEP if recorded.spec.asymmetric else ne.EqProp
+    for beta in (0.1, 0.2, 0.35):
+        found, wanted = (kind(beta).gradient(net, data.x, data.y, free=how)[0] for net in (recorded, plain))
+        for name, value in wanted.items():
+            np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-12, err_msg=name)
+        if beta == 0.1:
+            made = tape.recorded
+    assert tape.recorded == made > 0
+
+
 def test_only_so_many_are_kept(pair, recordings):
     recorded, _, tape, data = pair
     for batch in range(1, 13):
