@@ -15,6 +15,10 @@ from neuro_eq.experiments.machinery.report import columns_in
 from neuro_eq.experiments.machinery.results import Results
 
 NOT_RUN = "not run"
+LATER = "later"
+"""The section of the questions that have no experiment yet."""
+BRIEF = 130
+"""Characters of what was found that the table of claims shows of several parts."""
 STATES = {True: "met", False: "not met", None: "not looked at"}
 
 
@@ -30,17 +34,31 @@ def claims(folder: Path, experiments: Sequence[Experiment] | None = None) -> str
         results, _ = found
         for claim in experiment.verdict(results).claims:
             if claim.prior:
-                what = claim.found + (f" ({claim.why})" if claim.why else "")
+                what = brief(claim.found) + (f" ({brief(claim.why)})" if claim.why else "")
                 where = f"[{experiment.number}](experiments.md#{experiment.name}), {results.scale}, n = {results.seeds}"
                 lines.append(row(f"**{claim.standing.value}**", claim.says, claim.prior, what, where))
     if experiments is None:
-        lines += [row(NOT_RUN, question, "–", "–", str(number)) for number, question in OPEN.items()]
+        numbers = ", ".join(str(number) for number in OPEN)
+        lines.append(row(NOT_RUN, f"[{len(OPEN)} more questions](experiments.md#{LATER})", "–", "–", numbers))
     return "\n".join(lines)
+
+
+def brief(text: str) -> str:
+    """As many of its parts as go into a line or so: a page of claims is one to look at, and the rest is on the next."""
+    parts = text.split("; ")
+    kept = 1
+    while kept < len(parts) and len("; ".join(parts[: kept + 1])) <= BRIEF:
+        kept += 1
+    return "; ".join(parts[:kept]) + ("; …" if kept < len(parts) else "")
 
 
 def experiments(folder: Path, known: Sequence[Experiment] | None = None, pictures: str = "results") -> str:
     """A section for each experiment: question, verdict, figure, table, and where the numbers come from."""
-    return "\n\n".join(_section(experiment, folder, pictures) for experiment in _all(known))
+    sections = [_section(experiment, folder, pictures) for experiment in _all(known)]
+    if known is None:
+        questions = "\n".join(f"- {number}. {question}" for number, question in OPEN.items())
+        sections.append(f"## Later {{#{LATER}}}\n\nNot run, and not yet written:\n\n{questions}")
+    return "\n\n".join(sections)
 
 
 def _all(known: Sequence[Experiment] | None) -> list[Experiment]:

@@ -50,6 +50,14 @@ def test_a_claim_has_its_earlier_figure_and_ours(published: Path) -> None:
     assert re.search(r"Code `[0-9a-f]{16}`, reference float64", page)
 
 
+def test_a_long_finding_is_told_by_its_first_parts() -> None:
+    """Whole parts only, at least one of them, and a sign where some are left out."""
+    assert claims.brief("all of them") == "all of them"
+    long = "; ".join(f"{i} of 9 {'x' * 40}" for i in range(9))
+    assert claims.brief(long) == "; ".join(long.split("; ")[:2]) + "; …"
+    assert claims.brief("x" * 500) == "x" * 500
+
+
 def test_what_did_not_run_says_so(published: Path) -> None:
     other = replace(find(NAME), name="cube", number=-1)
     table = claims.claims(published, [find(NAME), other]).splitlines()
@@ -74,6 +82,9 @@ def test_every_experiment_is_on_the_pages() -> None:
     numbers = {find(name).number for name in EXPERIMENTS}
     assert not numbers & set(OPEN)
     assert numbers | set(OPEN) == set(range(1, 16)), "every question is there, run or not"
+    assert table.splitlines()[-1].rstrip(" |").endswith(", ".join(str(number) for number in OPEN))
+    later = page[page.index("{#later}") :]
+    assert all(f"- {number}. {question}" in later for number, question in OPEN.items())
     for name, marker in (("claims", "claims"), ("experiments", "experiments")):
         assert f"<!-- generated: {marker} -->" in (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
 
