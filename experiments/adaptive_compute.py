@@ -40,6 +40,8 @@ ALPHA, TOL, LONGEST = 0.5, 1e-4, 200
 READ = (*range(1, 21), *range(22, 41, 2), *range(45, 81, 5))
 """Steps after which answers are read."""
 
+UNEVEN = "largest gradient over median"
+
 LOSS = 0.002
 """A loss of accuracy that counts as none."""
 
@@ -125,6 +127,7 @@ def run(config: Adaptive, seed: int) -> Outcome:
         chosen_on = follow(net, whole.x_train[-held:], whole.y_train[-held:])
         test = follow(net, data.x_test, data.y_test)
     numbers = {"accuracy": learned.last.test_accuracy, "ended early": float(bool(learned.ended))}
+    numbers["largest gradient over median"] = learned.unevenness
     numbers |= _correlations(test) | _uncertainty(test) | _exits(chosen_on, test) | _limit(chosen_on, test)
     numbers |= {f"steps of class {k}": float(np.mean(test.steps[data.y_test == k])) for k in range(data.outputs)}
     arrays = {
@@ -227,6 +230,10 @@ def verdict(results: Results) -> Verdict:
         twin = results.first(**{**dict(cell.configuration), "rule": "implicit"})
         claims.append(_harder(cell, twin))
     claims += [_saved(cell) for cell in local]
+    pairs = [(cell, results.first(**{**dict(cell.configuration), "rule": "implicit"})) for cell in local]
+    uneven = [(one, twin) for one, twin in pairs if twin is not None and UNEVEN in one and UNEVEN in twin]
+    if uneven:
+        claims.append(_even(uneven))
     if local:
         claims.append(_knows(local))
     return Verdict(tuple(claims))
@@ -280,6 +287,18 @@ def _knows(cells: list[Cell]) -> Claim:
     above, below = bool(np.all(areas > 0.5 + CHANCE)), bool(np.all(areas < 0.5 - CHANCE))
     why = "below one half it is the smaller residual that goes with a wrong answer" if np.any(areas < 0.5) else ""
     return judged(says, above or below, f"area under the curve: {found}", "", why)
+
+
+def _even(pairs: list[tuple[Cell, Cell]]) -> Claim:
+    says = "the twin's exact gradient is as even from batch to batch as the local one"
+    good = [one for one, twin in pairs if twin.mean(UNEVEN) <= 2.0 * one.mean(UNEVEN)]
+    found = "networks; the largest over the median, local and twin, and their accuracies: " + "; ".join(
+        f"{_words(one)} {number(one.mean(UNEVEN), '.1f')} and {number(twin.mean(UNEVEN), '.1f')}, "
+        f"{one.said('accuracy', '.1f', 100)} and {twin.said('accuracy', '.1f', 100)} %"
+        for one, twin in pairs
+    )
+    why = "(I − J)⁻¹ knows no bound where a sample's spectral radius nears 1; what a finite nudge moves has one"
+    return judged_each(says, len(good), len(pairs), found, "", why if len(good) < len(pairs) else "")
 
 
 def _words(cell: Cell) -> str:

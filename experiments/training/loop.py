@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from neuro_eq.arrays import Parameters
+from neuro_eq.comparison import joined, numbers
 from neuro_eq.datasets import Data
 from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Status
@@ -38,19 +39,27 @@ class Learned:
     Attributes:
         epochs: the untrained network first.
         ended: an empty text, or why it ended before its time.
+        gradients: ``(batches,)`` the norm of the whole gradient of the cost, of every batch.
     """
 
     epochs: tuple[Epoch, ...]
     ended: str = ""
+    gradients: tuple[float, ...] = ()
 
     @property
     def last(self) -> Epoch:
         """The network as it is now."""
         return self.epochs[-1]
 
+    @property
+    def unevenness(self) -> float:
+        """The largest gradient over the median one."""
+        return float(np.max(self.gradients) / np.median(self.gradients)) if self.gradients else math.nan
+
     def curves(self) -> dict[str, Float64[np.ndarray, " epochs"]]:
-        """Every figure over the epochs, as arrays for a results file."""
-        return {f"history/{name}": np.array([getattr(e, name) for e in self.epochs], dtype=float) for name in FIGURES}
+        """Every figure over the epochs, and the gradient's norm over the batches, as arrays for a results file."""
+        found = {f"history/{name}": np.array([getattr(e, name) for e in self.epochs], dtype=float) for name in FIGURES}
+        return {**found, "gradient/norm": np.array(self.gradients, dtype=float)}
 
 
 def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambda net, epoch, beta: None) -> Learned:
@@ -71,6 +80,7 @@ def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambd
     take(net.parameters)
     state, nudging = optimizer.start(net.parameters), Nudging(how)
     epochs = [_before(net, data, how)]
+    sizes: list[float] = []
     watch(net, 0, nudging.beta(1))
     batches = -(-len(data.x_train) // how.batch_size)
     for epoch in range(1, how.epochs + 1):
@@ -82,20 +92,21 @@ def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambd
             method = nudging.method(net.spec, epoch)
             gradient, evidence = method.gradient(net, x, y, free=how.free, nudged=how.nudged)
             nudging.saw(evidence)
+            sizes.append(float(np.linalg.norm(joined(numbers(net, gradient)))))
             gradient = penalised(gradient, penalty, net, evidence.free, drawn)
             if lost := _lost(evidence):
-                return Learned(tuple(epochs), f"epoch {epoch}: {lost} of {len(y)} samples diverged")
+                return Learned(tuple(epochs), f"epoch {epoch}: {lost} of {len(y)} samples diverged", tuple(sizes))
             right = correct(net.to_numpy(net.output(evidence.free)), y)
             progress = ((epoch - 1) * batches + batch) / (how.epochs * batches)
             parameters, state = net.stepped(optimizer, gradient, state, rate.scale(progress))
             try:
                 take(parameters)
             except SpecError as error:
-                return Learned(tuple(epochs), f"epoch {epoch}: {error}")
+                return Learned(tuple(epochs), f"epoch {epoch}: {error}", tuple(sizes))
             tally.add(evidence, right)
         epochs.append(_after(net, data, how, epoch, tally, began))
         watch(net, epoch, nudging.beta(epoch))
-    return Learned(tuple(epochs))
+    return Learned(tuple(epochs), gradients=tuple(sizes))
 
 
 def _lost(evidence: Evidence) -> int:

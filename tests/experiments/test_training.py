@@ -123,6 +123,19 @@ def test_a_run_that_diverges_ends_and_says_so() -> None:
     assert len(learned.epochs) == 1  # type: ignore[attr-defined]
 
 
+def test_the_size_of_every_gradient_is_kept() -> None:
+    """Of the first batch it is that of the library's own gradient; there is one for every batch."""
+    how = Lessons(epochs=2, batch_size=8, lr=0.01)
+    net = ne.compile(SPEC, "reference", seed=5)
+    (_, x, y), *others = DATA.batches(8, np.random.default_rng([5, 1]))
+    first, _ = ne.EqProp(how.beta).gradient(net, x, y, free=how.free)
+    learned = learn(net, DATA, how, seed=5)
+    assert len(learned.gradients) == 2 * (1 + len(others))
+    assert learned.gradients[0] == pytest.approx(np.sqrt(sum(np.sum(value**2) for value in first.values())))
+    np.testing.assert_array_equal(learned.curves()["gradient/norm"], learned.gradients)
+    assert learned.unevenness == max(learned.gradients) / np.median(learned.gradients) > 1.0
+
+
 def test_diagnostics_are_what_they_are_called() -> None:
     """Each against its definition, computed once more by hand at the end of training."""
     how = Lessons(epochs=2, beta=0.05, lr=0.01)
