@@ -5,6 +5,7 @@ Nothing on them is typed.  What did not run is there, and says so.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from neuro_eq.experiments.machinery.results import Results
 NOT_RUN = "not run"
 LATER = "later"
 """The section of the questions that have no experiment yet."""
+AT_ONCE = 24
+"""Rows of a table that are shown without being asked for."""
 BRIEF = 130
 """Characters of what was found that the table of claims shows of several parts."""
 STATES = {True: "met", False: "not met", None: "not looked at"}
@@ -81,7 +84,7 @@ def _section(experiment: Experiment, folder: Path, pictures: str) -> str:
             *head,
             _verdict(experiment.verdict(results)),
             f"![{experiment.name}]({pictures}/{experiment.name}.png)",
-            _table(results),
+            _folded(_table(results), len(list(results))),
             _settings(results),
             _made(kept),
         ]
@@ -106,6 +109,13 @@ def _table(results: Results) -> str:
         numbers = [one.shown(column) for column in columns]
         lines.append(row(one.configuration.label, str(len(one.runs)), *numbers))
     return "\n".join(lines)
+
+
+def _folded(table: str, rows: int) -> str:
+    """A long table behind a line that opens it."""
+    if rows <= AT_ONCE:
+        return table
+    return f'??? note "All {rows} configurations"\n\n' + textwrap.indent(table, "    ")
 
 
 def _settings(results: Results) -> str:

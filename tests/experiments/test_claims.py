@@ -58,6 +58,19 @@ def test_a_long_finding_is_told_by_its_first_parts() -> None:
     assert claims.brief("x" * 500) == "x" * 500
 
 
+def test_a_long_table_is_folded(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = find(NAME)
+    shown = claims.experiments(published, [experiment])
+    monkeypatch.setattr(claims, "AT_ONCE", 0)
+    folded = claims.experiments(published, [experiment])
+    assert "???" not in shown
+    rows = sum(line.startswith("| x = ") for line in shown.splitlines())
+    assert f'??? note "All {rows} configurations"' in folded
+    for line in ("| configuration | n | x² |", "| x = 1 | 2 | 1.5 ± 0.7 |"):
+        assert f"\n{line}" in shown
+        assert f"\n    {line}" in folded
+
+
 def test_what_did_not_run_says_so(published: Path) -> None:
     other = replace(find(NAME), name="cube", number=-1)
     table = claims.claims(published, [find(NAME), other]).splitlines()
