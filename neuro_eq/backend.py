@@ -6,8 +6,10 @@ Backends announce themselves through the entry point group ``neuro_eq.backends``
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -83,9 +85,15 @@ def _imported(place: str) -> Any:
     return getattr(import_module(module), name)
 
 
+@cache
+def _announced(path: tuple[str, ...]) -> dict[str, Backend]:
+    """What the packages on this path announce: to read them all takes longer than to compile a small network."""
+    return {point.name: point.load() for point in entry_points(group=GROUP)}
+
+
 def backends() -> dict[str, Backend]:
     """Every announced backend, by name."""
-    found = {point.name: point.load() for point in entry_points(group=GROUP)}
+    found = _announced(tuple(sys.path))
     if not found:
         raise BackendError(
             "no backend is announced: install the project first (pip install .), so that its entry points exist"

@@ -17,7 +17,6 @@ from neuro_eq.abilities import Ability, Agreement
 from neuro_eq.backend import backend as announced
 from neuro_eq.engine import Engine
 from neuro_eq.relaxing import Settling, Task
-from neuro_eq.specfile import digest
 
 CASES = (
     ("reference", "float64"),
@@ -44,7 +43,7 @@ class Backend:
         self.engine: type[Engine] = announced(name).load()
         self.agreement: Agreement = self.engine.agreement[dtype]
         self.epsilon = float(np.finfo(dtype).eps)
-        self._kept: OrderedDict[str, Engine] = OrderedDict()
+        self._kept: OrderedDict[ne.Network, Engine] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"{self.name}-{self.dtype}"
@@ -72,12 +71,11 @@ class Backend:
         """
         if not self.supports(spec):
             pytest.skip(self.refusal(spec))
-        key = digest(spec)
-        net = self._kept.pop(key, None)
+        net = self._kept.pop(spec, None)
         if net is None:
             options = {"device": DEVICE} if self.name == "torch" else {}
             net = ne.compile(spec, backend=self.name, dtype=self.dtype, seed=seed, **options)
-        self._kept[key] = net
+        self._kept[spec] = net
         while len(self._kept) > STARTED:
             self._kept.popitem(last=False)[1].close()
         net.set_parameters(spec.initial_parameters(seed) if parameters is None else parameters)
