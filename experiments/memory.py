@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from neuro_eq.experiments.machinery.drawing import blank, key, line
+from neuro_eq.experiments.machinery.drawing import blank, key, line, side_by_side
 from neuro_eq.experiments.machinery.experiment import (
     Claim,
     Column,
@@ -207,7 +207,7 @@ def figure(results: Results) -> Figure:
             for panel, part, field in ((left, cells, "steps"), (right, wide, "width")):
                 usable = [c for c in part if not math.isnan(c.mean("activations"))]
                 if usable:
-                    runs = np.array([c.values("activations") / 1e6 for c in usable]).T
+                    runs = side_by_side([c.values("activations") / 1e6 for c in usable])
                     line(panel, [getattr(c.configuration, field) for c in usable], runs, way, color, logarithmic=True)
                     panel.set_xscale("log")
         if left.lines:

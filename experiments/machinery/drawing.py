@@ -46,6 +46,14 @@ def line(
         axes.set_yscale("log")
 
 
+def side_by_side(places: Sequence[np.ndarray]) -> np.ndarray:
+    """``(runs, x)`` from the runs of every place, of which some may have fewer: what is missing is not a number."""
+    table = np.full((max(len(runs) for runs in places), len(places)), np.nan)
+    for i, runs in enumerate(places):
+        table[: len(runs), i] = runs
+    return table
+
+
 def key(axes: Axes) -> None:
     """A plain legend."""
     axes.legend(frameon=False, fontsize=SMALL, labelcolor=INK)

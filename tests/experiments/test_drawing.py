@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neuro_eq.experiments.machinery.drawing import blank, line
+from neuro_eq.experiments.machinery.drawing import blank, line, side_by_side
 
 X = [1.0, 2.0, 3.0]
 
@@ -47,6 +47,14 @@ def test_of_logarithms(axes):
 def test_what_has_no_logarithm_is_left_out(axes):
     line(axes, X, np.array([[0.0, 1.0, np.nan], [2.0, -1.0, np.nan]]), "of two", "#000000", logarithmic=True)
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [2.0, 1.0, np.nan])
+
+
+def test_places_with_fewer_runs(axes):
+    """As after an interruption: the mean of what there is, and a band where there are several."""
+    runs = side_by_side([np.array([1.0, 3.0]), np.array([2.0]), np.array([4.0, 6.0])])
+    np.testing.assert_array_equal(runs, [[1.0, 2.0, 4.0], [3.0, np.nan, 6.0]])
+    line(axes, X, runs, "of one or two", "#000000")
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [2.0, 2.0, 5.0])
 
 
 def test_one_run_has_no_band(axes):
