@@ -195,7 +195,7 @@ def _pairs(rows: Results, way: Way) -> dict[int, tuple[Cell, Cell]]:
 def figure(results: Results) -> Figure:
     """Activations over T and over width, each way a line."""
     models = results.choices("model")
-    page = blank(10.5, 4.2 * max(len(models), 1))
+    page = blank(12.0, 4.2 * max(len(models), 1))
     axes = page.subplots(max(len(models), 1), 2, squeeze=False)
     for (left, right), model in zip(axes, models, strict=False):
         rows = results.where(model=model)
@@ -208,10 +208,13 @@ def figure(results: Results) -> Figure:
                 usable = [c for c in part if not math.isnan(c.mean("activations"))]
                 if usable:
                     runs = side_by_side([c.values("activations") / 1e6 for c in usable])
-                    line(panel, [getattr(c.configuration, field) for c in usable], runs, way, color, logarithmic=True)
+                    x = [getattr(c.configuration, field) for c in usable]
+                    line(panel, x, runs, way, color, logarithmic=True)
                     panel.set_xscale("log")
-        if left.lines:
-            key(left)
+                    panel.set_xticks(x, map(str, x))
+                    panel.minorticks_off()
+        if right.lines:
+            key(right, beside=True)
     return page
 
 

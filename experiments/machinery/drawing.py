@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -54,9 +54,10 @@ def side_by_side(places: Sequence[np.ndarray]) -> np.ndarray:
     return table
 
 
-def key(axes: Axes) -> None:
-    """A plain legend."""
-    axes.legend(frameon=False, fontsize=SMALL, labelcolor=INK)
+def key(axes: Axes, beside: bool = False) -> None:
+    """A plain legend, beside the panel where its lines leave no room."""
+    place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if beside else {}
+    axes.legend(frameon=False, fontsize=SMALL, labelcolor=INK, **place)
 
 
 def grouped_bars(
