@@ -83,7 +83,7 @@ def _section(experiment: Experiment, folder: Path, pictures: str) -> str:
         [
             *head,
             _verdict(experiment.verdict(results)),
-            f"![{experiment.name}]({pictures}/{experiment.name}.png)",
+            f"![The figure of {experiment.name}]({pictures}/{experiment.name}.png)",
             _folded(_table(results), len(list(results))),
             _settings(results),
             _made(kept),

@@ -45,7 +45,7 @@ def test_a_claim_has_its_earlier_figure_and_ours(published: Path) -> None:
     assert line.count("|") == 6
     page = claims.experiments(published, [experiment])
     assert "| x = 1 | 2 | 1.5 ± 0.7 |" in page
-    assert "![square](results/square.png)" in page
+    assert "![The figure of square](results/square.png)" in page
     assert "squares are &lt;positive>" in page
     assert re.search(r"Code `[0-9a-f]{16}`, reference float64", page)
 
