@@ -126,8 +126,11 @@ def run(config: Adaptive, seed: int) -> Outcome:
         learned = learn(net, data, how, seed)
         chosen_on = follow(net, whole.x_train[-held:], whole.y_train[-held:])
         test = follow(net, data.x_test, data.y_test)
-    numbers = {"accuracy": learned.last.test_accuracy, "ended early": float(bool(learned.ended))}
-    numbers["largest gradient over median"] = learned.unevenness
+    numbers = {
+        "accuracy": learned.last.test_accuracy,
+        "ended early": float(bool(learned.ended)),
+        UNEVEN: learned.unevenness,
+    }
     numbers |= _correlations(test) | _uncertainty(test) | _exits(chosen_on, test) | _limit(chosen_on, test)
     numbers |= {f"steps of class {k}": float(np.mean(test.steps[data.y_test == k])) for k in range(data.outputs)}
     arrays = {
@@ -226,11 +229,9 @@ def verdict(results: Results) -> Verdict:
     """Correlations of every row, the twin beside, and what can be saved."""
     local = [cell for cell in results if cell.configuration.rule == "local"]
     claims = [_all_harder(local), _all_saved(local)]
-    for cell in local:
-        twin = results.first(**{**dict(cell.configuration), "rule": "implicit"})
-        claims.append(_harder(cell, twin))
-    claims += [_saved(cell) for cell in local]
     pairs = [(cell, results.first(**{**dict(cell.configuration), "rule": "implicit"})) for cell in local]
+    claims += [_harder(cell, twin) for cell, twin in pairs]
+    claims += [_saved(cell) for cell in local]
     uneven = [(one, twin) for one, twin in pairs if twin is not None and UNEVEN in one and UNEVEN in twin]
     if uneven:
         claims.append(_even(uneven))

@@ -28,7 +28,7 @@ from neuro_eq.experiments.machinery.experiment import (
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.machinery.statistics import spearman
 from neuro_eq.experiments.tasks import attractor, memorisation, xor
-from neuro_eq.experiments.tasks.networks import IMAGES, NETWORKS, UNBOUNDED
+from neuro_eq.experiments.tasks.networks import IMAGES, NETWORKS, has_a_bound
 from neuro_eq.experiments.training.diagnostics import Diagnostics
 from neuro_eq.experiments.training.lessons import Lessons, has_energy
 from neuro_eq.experiments.training.loop import learn
@@ -95,7 +95,7 @@ def configurations(scale: Scale) -> list[Contraction]:
         for m in NETWORKS
         for h in sizes
         for b in both
-        if b is None or m not in UNBOUNDED
+        if b is None or has_a_bound(m)
     ]  # fmt: skip
     rows += [
         Contraction(model="looped_mlp", task="memorisation", budget=None, beta=beta, epochs=150, backend="numba")

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from neuro_eq.comparison import numbers as gathered
-from neuro_eq.comparison import relative
 from neuro_eq.datasets import Data, load_data
 from neuro_eq.engine import Engine
-from neuro_eq.errors import NeuroEqError
 from neuro_eq.experiments.machinery.drawing import blank, grouped_bars, key, line
 from neuro_eq.experiments.machinery.experiment import (
     Claim,
@@ -30,7 +27,6 @@ from neuro_eq.experiments.training.footprint import footprint, parameter_bytes
 from neuro_eq.experiments.training.lessons import Lessons, Rule
 from neuro_eq.experiments.training.loop import learn
 from neuro_eq.figures.style import CYCLE, dress, whole_numbers
-from neuro_eq.methods import ImplicitDifferentiation
 from neuro_eq.models import energy_transformer, looped_mlp
 from neuro_eq.solvers import Picard, Relaxation
 from neuro_eq.spec import Network
@@ -106,7 +102,7 @@ def run(config: Compared, seed: int) -> Outcome:
     probe = Diagnostics(data.x_test[:32], data.y_test[:32], how)
     with config.compiled(spec, seed) as net:
         learned = learn(net, data, how, seed, watch=probe)
-        patient = error_of_a_small_nudge(net, how, probe.x, probe.y) if config.rule == "local" else math.nan
+        patient = error_of_a_small_nudge(net, how, probe) if config.rule == "local" else math.nan
     took = footprint(spec, way=config.rule, steps=config.steps, batch=32, beta=config.beta, dtype=config.dtype)
     numbers = {
         "accuracy": learned.last.test_accuracy,
@@ -126,15 +122,11 @@ def run(config: Compared, seed: int) -> Outcome:
     return Outcome(numbers, {**learned.curves(), **probe.curves()}, spec)
 
 
-def error_of_a_small_nudge(net: Engine, how: Lessons, x: np.ndarray, y: np.ndarray) -> float:
+def error_of_a_small_nudge(net: Engine, how: Lessons, probe: Diagnostics) -> float:
     """Of the gradient, relative to the true one, with a nudge and a patience that training does not have."""
     settled = Relaxation(solver=Picard(how.alpha), eta=SETTLED, max_steps=5000)
-    try:
-        found, _ = how.method(net.spec, SMALL * how.beta).gradient(net, x, y, free=settled)
-        true, _ = ImplicitDifferentiation().gradient(net, x, y)
-    except NeuroEqError:
-        return math.nan
-    return relative(gathered(net, found), gathered(net, true))
+    found, _ = how.method(net.spec, SMALL * how.beta).gradient(net, probe.x, probe.y, free=settled)
+    return probe.against_the_truth(net, found).get("relative error", math.nan)
 
 
 # -- what the results say -------------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
+from neuro_eq.budget import NormBudget
+from neuro_eq.errors import SpecError
 from neuro_eq.models import (
     conv_hopfield,
     energy_transformer,
@@ -58,5 +60,13 @@ IMAGES: dict[str, Callable[[int, int, int], Network]] = {
 
 NETWORKS = {**ROWS, **IMAGES}
 
-UNBOUNDED = frozenset({"gated_mlp, drive"})
-"""Networks with a response that no norm bounds, so that no budget can hold them."""
+
+@cache
+def has_a_bound(name: str) -> bool:
+    """Whether a norm bounds every response of the network of that name, so that a budget can hold it."""
+    spec = NETWORKS[name](4, 8, 2)
+    try:
+        NormBudget().value(spec, spec.initial_parameters(0))
+    except SpecError:
+        return False
+    return True

@@ -50,7 +50,7 @@ class Diagnostics:
             self.rows.append(row)
             return
         row |= {"nudge": float(getattr(method, "beta", math.nan)), **_settled(evidence)}
-        row |= self._against_the_truth(net, gradient)
+        row |= self.against_the_truth(net, gradient)
         row |= self._constants(net)
         if has_energy(net.spec):
             row["energy"] = float(np.mean(net.to_numpy(net.energy(evidence.free).total)))
@@ -78,7 +78,8 @@ class Diagnostics:
     def _all(self, name: str) -> np.ndarray:
         return np.array([row.get(name, math.nan) for row in self.rows] or [math.nan])
 
-    def _against_the_truth(self, net: Engine, gradient: Any) -> dict[str, float]:
+    def against_the_truth(self, net: Engine, gradient: Any) -> dict[str, float]:
+        """A gradient of the probe beside the exact one; nothing where that cannot be had."""
         try:
             exact, evidence = ImplicitDifferentiation().gradient(net, self.x, self.y)
         except NeuroEqError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -92,19 +93,19 @@ class Lessons(Frozen):
     def method(self, spec: Network, beta: float | None = None) -> GradientMethod:
         """The gradient, with this nudge or the first one."""
         beta = self.beta if beta is None else beta
-        methods: dict[str, GradientMethod] = {
-            "local": EqProp(beta) if has_energy(spec) else AsymEP(beta),
-            "one-sided": EqProp(beta, "one-sided"),
-            "asymep": AsymEP(beta),
-            "vector field": VectorField(beta),
-            "one-sided vector field": VectorField(beta, "one-sided"),
-            "dyadic": DyadicEP(),
-            "bptt": BPTT(self.max_steps if self.fixed is None else self.fixed[0]),
-            "implicit": ImplicitDifferentiation(),
-            "jfb": JFB(),
-            "phantom": Phantom(),
+        methods: dict[Rule, Callable[[], GradientMethod]] = {
+            "local": lambda: EqProp(beta) if has_energy(spec) else AsymEP(beta),
+            "one-sided": lambda: EqProp(beta, "one-sided"),
+            "asymep": lambda: AsymEP(beta),
+            "vector field": lambda: VectorField(beta),
+            "one-sided vector field": lambda: VectorField(beta, "one-sided"),
+            "dyadic": DyadicEP,
+            "bptt": lambda: BPTT(self.max_steps if self.fixed is None else self.fixed[0]),
+            "implicit": ImplicitDifferentiation,
+            "jfb": JFB,
+            "phantom": Phantom,
         }
-        return methods[self.rule]
+        return methods[self.rule]()
 
     @property
     def free(self) -> Relaxation:

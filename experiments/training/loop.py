@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Float64
 
 from neuro_eq.arrays import Parameters
-from neuro_eq.comparison import joined, numbers
 from neuro_eq.datasets import Data
 from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Status
@@ -92,7 +91,7 @@ def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambd
             method = nudging.method(net.spec, epoch)
             gradient, evidence = method.gradient(net, x, y, free=how.free, nudged=how.nudged)
             nudging.saw(evidence)
-            sizes.append(float(np.linalg.norm(joined(numbers(net, gradient)))))
+            sizes.append(float(np.linalg.norm([np.linalg.norm(net.to_numpy(part)) for part in gradient.values()])))
             gradient = penalised(gradient, penalty, net, evidence.free, drawn)
             if lost := _lost(evidence):
                 return Learned(tuple(epochs), f"epoch {epoch}: {lost} of {len(y)} samples diverged", tuple(sizes))

@@ -26,12 +26,10 @@ class Nudging:
         self.how = how
         self.first: float | None = None
         self.slope = math.nan
-        self.used = math.nan
 
     def method(self, spec: Network, epoch: int) -> GradientMethod:
         """The gradient of the next batch."""
-        self.used = self.beta(epoch)
-        return self.how.method(spec, self.used)
+        return self.how.method(spec, self.beta(epoch))
 
     def beta(self, epoch: int) -> float:
         """β of the next batch; epochs are counted from 1."""
@@ -41,10 +39,11 @@ class Nudging:
         return min(usual * self.first / self.slope, self.how.follow) if self.slope > 0.0 else self.how.follow
 
     def saw(self, evidence: Evidence) -> None:
-        """Take the cost's slope from a batch that this nudge was used for."""
+        """Take the cost's slope from a batch."""
         if self.how.follow is None:
             return
-        slope = float(np.mean(evidence.nudge_size)) / self.used
+        beta = evidence.nudged[0].beta if evidence.nudged else 1.0
+        slope = float(np.mean(evidence.nudge_size)) / abs(beta)
         if math.isfinite(slope):
             # Where there is nothing to follow yet, a later batch is the first.
             self.first = slope if self.first is None and slope > 0.0 else self.first

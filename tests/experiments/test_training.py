@@ -62,10 +62,10 @@ def test_a_nudge_that_follows_keeps_its_size() -> None:
     sizes, nudges = [], []
     for shrunk in (1.0, 0.8, 0.1, 0.0):
         net.set_parameters({name: value + 0.3 * shrunk for name, value in net.parameters.items()})
+        nudges.append(nudging.beta(1))
         _, evidence = nudging.method(SPEC, 1).gradient(net, DATA.x_test, DATA.y_test, free=how.free)
         nudging.saw(evidence)
-        nudges.append(nudging.used)
-        sizes.append(np.mean(evidence.nudge_size) / nudging.used)
+        sizes.append(np.mean(evidence.nudge_size) / nudges[-1])
     assert nudges[0] == 0.1
     assert nudges[1:] == pytest.approx([min(0.1 * sizes[0] / size, 0.15) for size in sizes[:-1]])
     assert min(nudges[1:]) < 0.15, "the bound alone is not what is tested"
@@ -73,7 +73,6 @@ def test_a_nudge_that_follows_keeps_its_size() -> None:
     nudging.saw(fitted)
     assert nudging.beta(1) == 0.15
     late = Nudging(how)
-    late.method(SPEC, 1)
     late.saw(fitted)
     assert late.beta(1) == 0.1, "there is nothing to follow yet"
     for beta, last in ((0.2, None), (0.1, 0.2), (-0.1, None)):

@@ -37,6 +37,21 @@ def test_adam_under_a_constant_gradient_keeps_its_pace() -> None:
     np.testing.assert_allclose(theta["w"], -0.5, rtol=1e-6)
 
 
+def test_adam_takes_the_scale_out_of_a_gradient() -> None:
+    """Why a layer's own nudge, which only divides its contrast, would change nothing (but for ε = 1e-8)."""
+    rng, ends = np.random.default_rng(0), []
+    gradients = rng.normal(size=(20, 3, 4))
+    for scale in (1.0, 30.0):
+        optimizer = Adam(0.01)
+        parameters = {"w.weight": np.zeros((3, 4))}
+        state = optimizer.start(parameters)
+        for gradient in gradients:
+            parameters, state = optimizer.step(parameters, {"w.weight": scale * gradient}, state)
+        ends.append(parameters["w.weight"])
+    # Each of 20 steps of at most 0.01 is off by ε over the root of a second moment, which is no less than 1e-3 here.
+    np.testing.assert_allclose(ends[0], ends[1], rtol=0, atol=20 * 0.01 * 1e-8 / 1e-3)
+
+
 def test_the_schedule_scales_the_step() -> None:
     theta = {"w": np.array([1.0])}
     stepped, _ = SGD(1.0).step(theta, {"w": np.array([1.0])}, SGD(1.0).start(theta), scale=0.25)
