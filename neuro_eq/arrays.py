@@ -40,6 +40,8 @@ class Reach(NamedTuple):
 
 def flat(x: Units) -> Inexact[Array, "batch flat"]:
     """One row per sample, the population's own axes flattened in C order."""
+    if x.ndim == 2:
+        return x
     xp = array_namespace(x)
     return xp.reshape(x, (x.shape[0], -1))
 
@@ -75,4 +77,6 @@ def real_part(x: Array) -> Array:
 
 def is_complex(x: Array) -> bool:
     """Whether an array holds complex numbers, as in a holomorphic nudge."""
+    if isinstance(x, np.ndarray):
+        return x.dtype.kind == "c"
     return bool(array_namespace(x).isdtype(x.dtype, "complex floating"))

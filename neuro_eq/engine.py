@@ -187,7 +187,8 @@ class Engine(ABC):
     ) -> tuple[dict[str, Array], OptimizerState]:
         """Parameters after a step of an optimiser, and its new state; the engine's own are not set.
 
-        An engine that steps in a faster way finds the same numbers.
+        An engine that steps in a faster way finds the same numbers.  It may look at them while it does: whoever has
+        :meth:`set_parameters` adopt them must not have written into them.
         """
         return optimizer.step(self.parameters, gradient, state, scale)
 

@@ -211,7 +211,8 @@ class BlockSettling(Settling):
 
     def __init__(self, engine: NumbaEngine, layout: Plan, task: Task) -> None:
         self.engine, self.layout, self.task = engine, layout, task
-        self.batch = next(iter(task.starts[0].values())).shape[0]
+        # Not of the starts: potentials that nobody asks for are not read.
+        self.batch = next(iter(task.inputs.values())).shape[0]
         self.phases = len(task.betas)
         dtype = np.dtype(engine.dtype)
         assert isinstance(task.solver, (Picard, BlockGaussSeidel, Anderson)), "others are refused earlier"

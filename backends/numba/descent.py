@@ -17,45 +17,59 @@ Pass: TypeAlias = Callable[[Sequence[np.ndarray], Sequence[np.ndarray], float], 
 """One step of some numbers: value, gradient and moments before, value and moments after, and the decay."""
 
 
-def stepped(
-    optimizer: Optimizer, parameters: Parameters, gradient: Parameters, state: OptimizerState, scale: float,
-    workers: Workers,
-) -> tuple[dict[str, Array], OptimizerState]:  # fmt: skip
-    """As :meth:`~neuro_eq.optimizers.Optimizer.step`, to the last bit."""
-    rate, steps = float(scale) * optimizer.lr, state.steps + 1
-    taken = _pass(optimizer, rate, steps)
-    same = all(gradient[name].dtype == theta.dtype for name, theta in parameters.items())
-    if taken is None or not same:
-        return optimizer.step(parameters, gradient, state, scale)
-    found = {
-        name: [np.empty(theta.shape, theta.dtype) for _ in (name, *optimizer.moments)]
-        for name, theta in parameters.items()
-    }
+class Descent:
+    """Takes the steps, and looks whether all numbers are finite."""
 
-    def work(pieces: list[tuple[str, slice]]) -> None:
-        for name, piece in pieces:
-            theta = parameters[name]
-            old = [theta, gradient[name], *(state.moments[moment][name] for moment in optimizer.moments)]
-            taken(
-                [np.ravel(array)[piece] for array in old],
-                [array.reshape(-1)[piece] for array in found[name]],
-                optimizer.decay(name, theta, rate),
-            )
+    def __init__(self, workers: Workers) -> None:
+        self.workers = workers
+        self._last: tuple[dict[str, np.ndarray], set[str]] | None = None
 
-    _share(work, parameters, workers)
-    moments = {moment: {name: new[i] for name, new in found.items()} for i, moment in enumerate(optimizer.moments, 1)}
-    return {name: new[0] for name, new in found.items()}, OptimizerState(steps, moments)
+    def stepped(
+        self, optimizer: Optimizer, parameters: Parameters, gradient: Parameters, state: OptimizerState, scale: float
+    ) -> tuple[dict[str, Array], OptimizerState]:
+        """As :meth:`~neuro_eq.optimizers.Optimizer.step`, to the last bit.
 
+        Whether the new numbers are finite is seen while they are in cache; :meth:`not_finite` remembers it once.
+        """
+        rate, steps = float(scale) * optimizer.lr, state.steps + 1
+        taken = _pass(optimizer, rate, steps)
+        same = all(gradient[name].dtype == theta.dtype for name, theta in parameters.items())
+        if taken is None or not same:
+            return optimizer.step(parameters, gradient, state, scale)
+        found = {
+            name: [np.empty(theta.shape, theta.dtype) for _ in (name, *optimizer.moments)]
+            for name, theta in parameters.items()
+        }
+        bad: set[str] = set()
 
-def not_finite(arrays: Mapping[str, np.ndarray], workers: Workers) -> str | None:
-    """The first of these that holds a number which is not finite."""
-    bad: set[str] = set()
+        def work(pieces: list[tuple[str, slice]]) -> None:
+            for name, piece in pieces:
+                theta = parameters[name]
+                old = [theta, gradient[name], *(state.moments[moment][name] for moment in optimizer.moments)]
+                new = [array.reshape(-1)[piece] for array in found[name]]
+                taken([np.ravel(array)[piece] for array in old], new, optimizer.decay(name, theta, rate))
+                if not is_finite(new[0]):
+                    bad.add(name)
 
-    def work(pieces: list[tuple[str, slice]]) -> None:
-        bad.update(name for name, piece in pieces if not is_finite(arrays[name].reshape(-1)[piece]))
+        _share(work, parameters, self.workers)
+        moments = {m: {name: new[i] for name, new in found.items()} for i, m in enumerate(optimizer.moments, 1)}
+        values = {name: new[0] for name, new in found.items()}
+        self._last = dict(values), bad
+        return values, OptimizerState(steps, moments)
 
-    _share(work, arrays, workers)
-    return next((name for name in arrays if name in bad), None)
+    def not_finite(self, arrays: Mapping[str, np.ndarray]) -> str | None:
+        """The first of these that holds a number which is not finite."""
+        last, self._last = self._last, None
+        if last is not None and all(array is last[0].get(name) for name, array in arrays.items()):
+            bad = last[1]
+        else:
+            bad = set()
+
+            def work(pieces: list[tuple[str, slice]]) -> None:
+                bad.update(name for name, piece in pieces if not is_finite(arrays[name].reshape(-1)[piece]))
+
+            _share(work, arrays, self.workers)
+        return next((name for name in arrays if name in bad), None)
 
 
 def _share(work: Callable[[list[tuple[str, slice]]], None], arrays: Parameters, workers: Workers) -> None:
@@ -105,4 +119,4 @@ def _pass(optimizer: Optimizer, rate: float, steps: int) -> Pass | None:
     return None
 
 
-__all__ = ["not_finite", "pieces", "stepped"]
+__all__ = ["Descent", "pieces"]

@@ -13,7 +13,7 @@ from neuro_eq.arrays import Activities, Array, Parameters, flat
 from neuro_eq.backends.numba.blocks import BlockSettling, LaterRead, Rest
 from neuro_eq.backends.numba.buffers import Buffers
 from neuro_eq.backends.numba.compilation import compile_once
-from neuro_eq.backends.numba.descent import not_finite, stepped
+from neuro_eq.backends.numba.descent import Descent
 from neuro_eq.backends.numba.kernels.judging import add_squares
 from neuro_eq.backends.numba.learning import Hebbian
 from neuro_eq.backends.numba.plan import ACTIVATION_CODES, plan
@@ -60,7 +60,7 @@ class NumbaEngine(Engine):
         self.threads = threads or os.cpu_count() or 1
         self.workers = Workers(self.threads)
         self.plan = plan(spec, dtype)
-        self.hebbian = Hebbian(spec, self.workers)
+        self.hebbian, self.descent = Hebbian(spec, self.workers), Descent(self.workers)
         self._packed: tuple[Mapping[str, Array], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]] | None = None
         self._still: Still | None = None
         self.rest: Rest | None = None
@@ -78,10 +78,10 @@ class NumbaEngine(Engine):
     def stepped(
         self, optimizer: Optimizer, gradient: Parameters, state: OptimizerState, scale: float = 1.0
     ) -> tuple[dict[str, Array], OptimizerState]:
-        return stepped(optimizer, self._theta, gradient, state, scale, self.workers)
+        return self.descent.stepped(optimizer, self._theta, gradient, state, scale)
 
     def _not_finite(self, arrays: Parameters) -> str | None:
-        return not_finite(arrays, self.workers)
+        return self.descent.not_finite(arrays)
 
     def asarray(self, values: Any) -> Array:
         return np.array(values, dtype=self.dtype, order="C")

@@ -3,8 +3,8 @@ r"""What a synapse learns, from its own two ends: products of activities, summed
     contrast of a dense synapse     −(a_post⁺ ⊗ a_pre⁺ − a_post⁻ ⊗ a_pre⁻) / width
     drive's gradient                λ_post ⊗ a_pre + a_post ⊗ λ_pre
 
-Both are one product each: the terms of the two phases stand beside each other, and where an end is data, which is the
-same in both, the difference of the other end is taken first.  That halves the work, and float32 loses less.
+Where an end is data, which is the same in both phases, the difference of the other end is taken first.  That halves the
+work, and float32 loses less.
 """
 
 from __future__ import annotations
@@ -15,65 +15,54 @@ from functools import cache, partial
 import numpy as np
 
 from neuro_eq.arrays import Activities, Array, flat
-from neuro_eq.backends.numba.packing import pack_rows, subtract_and_sum, transpose
-from neuro_eq.backends.numba.tile import multiply, packed_size, stride
+from neuro_eq.backends.numba.outer import outer_sums, shares
+from neuro_eq.backends.numba.packing import subtract_and_sum
+from neuro_eq.backends.numba.tile import LANES, stride
 from neuro_eq.backends.numba.workers import Workers
 from neuro_eq.spec import Network
 from neuro_eq.synapses import Bias, Dense, DirectedDense
-
-ROWS = 256
-"""Rows of a weight matrix that one task learns: fixed, so that the number of threads changes no bit."""
 
 Ends = list[tuple[float, np.ndarray, np.ndarray]]
 """A factor, ``(batch, n_post)`` and ``(batch, n_pre)``: a weight's gradient is the sum of their outer products."""
 
 
+A_MOVE = 10
+"""Multiplications that take about as long as moving a number."""
+
+
 class Learned:
-    """The gradient of one weight matrix, in two parts of work: bring the ends into order, then multiply."""
+    """The gradient of one weight matrix."""
 
     def __init__(self, ends: Ends, factor: float) -> None:
         _, post, pre = ends[0]
-        self.ends, self.factor = ends, factor
-        self.batch, self.rows, self.columns = post.shape[0], post.shape[1], pre.shape[1]
-        self.terms = self.batch * len(ends)
-        dtype = post.dtype
-        self.left = np.empty((self.rows, self.terms), dtype)
-        self.packed = np.empty(packed_size(self.terms, self.columns, dtype), dtype)
-        self.sums = np.empty((self.rows, stride(self.columns, dtype)), dtype)
-
-    def order(self) -> list[Callable[[], object]]:
-        """The tasks of the first part."""
-        tasks: list[Callable[[], object]] = []
-        for i, (sign, post, pre) in enumerate(self.ends):
-            scale = post.dtype.type(sign * self.factor)
-            tasks.append(partial(transpose, np.ascontiguousarray(post), scale, self.left, i * self.batch))
-            tasks.append(partial(pack_rows, np.ascontiguousarray(pre), self.packed, i * self.batch, self.terms))
-        return tasks
-
-    def multiply(self) -> list[Callable[[], object]]:
-        """The tasks of the second."""
-        left, sums, width = self.left.reshape(-1), self.sums.reshape(-1), self.sums.shape[1]
-        return [
-            partial(
-                multiply,
-                left,
-                first * self.terms,
-                self.terms,
-                self.terms,
-                self.packed,
-                0,
-                sums,
-                first * width,
-                width,
-                min(ROWS, self.rows - first),
-            )
-            for first in range(0, self.rows, ROWS)
+        # Scaled at an end, which is far smaller than the weights.
+        self.ends = [
+            (post.dtype.type(sign * factor), np.ascontiguousarray(post), np.ascontiguousarray(pre))
+            for sign, post, pre in ends
         ]
+        self.columns = pre.shape[1]
+        self.sums = np.empty((post.shape[1], stride(self.columns, post.dtype)), post.dtype)
+
+    def tasks(self, threads: int) -> list[Callable[[], None]]:
+        """The work, for so many threads; no number in it depends on who does it."""
+        rows, width = self.sums.shape
+        return [partial(self._learn, share) for share in shares(rows, width // LANES[self.sums.dtype], threads)]
+
+    def _learn(self, share: tuple[int, int, int, int]) -> None:
+        for i, (factor, post, pre) in enumerate(self.ends):
+            outer_sums(post, pre, factor, self.sums, i > 0, *share)
 
     @property
     def weight(self) -> np.ndarray:
         """The gradient, ``(n_post, n_pre)``."""
         return np.ascontiguousarray(self.sums[:, : self.columns])
+
+
+def learn(learned: Mapping[str, Learned], workers: Workers) -> dict[str, Array]:
+    """Compute the gradients of several weight matrices."""
+    numbers = sum(one.sums.size * sum(len(post) for _, post, _ in one.ends) for one in learned.values()) // A_MOVE
+    workers.run([task for one in learned.values() for task in one.tasks(workers.threads)], numbers)
+    return {name: one.weight for name, one in learned.items()}
 
 
 class Hebbian:
@@ -148,9 +137,5 @@ class Hebbian:
                 found = ends(synapse)
                 if found is not None:
                     half = 0.5 if isinstance(synapse, Dense) and synapse.on_itself else 1.0
-                    # Scaled at the ends, which are far smaller than the weights between them.
                     learned[f"{synapse.name}.weight"] = Learned(found, half / (batch * width))
-        numbers = sum(one.left.size + one.packed.size for one in learned.values())
-        self.workers.run([task for one in learned.values() for task in one.order()], numbers)
-        self.workers.run([task for one in learned.values() for task in one.multiply()])
-        return {**gradient, **{name: one.weight for name, one in learned.items()}}
+        return {**gradient, **learn(learned, self.workers)}

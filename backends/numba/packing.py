@@ -1,4 +1,4 @@
-r"""Matrices in the order that the innermost product takes them in, and left factors with their terms side by side.
+r"""Matrices in the order that the innermost product takes them in.
 
 A packed matrix ``(depth, size)`` is cut into panels of up to ``VECTORS`` vector registers of columns; a panel holds its
 part of the first row, of the second, and so on.  The filling of the last panel holds zeros.
@@ -95,17 +95,6 @@ def subtract_and_sum(x, y, out, total):  # type: ignore[no-untyped-def]
 
 
 @entry
-def transpose(matrix, factor, out, begin):  # type: ignore[no-untyped-def]
-    """``out[j, begin + i] = factor · matrix[i, j]``."""
-    rows, size = matrix.shape
-    for start in range(0, rows, TOGETHER):
-        end = min(start + TOGETHER, rows)
-        for j in range(size):
-            for i in range(start, end):
-                out[j, begin + i] = factor * matrix[i, j]
-
-
-@entry
 def feed(x, weight, packed, sums, out, begin, stride):  # type: ignore[no-untyped-def]
     """``x (rows, depth) · weightᵀ`` is added to rows of ``stride`` numbers that begin at ``begin`` of a flat buffer.
 
@@ -131,5 +120,4 @@ __all__ = [
     "product",
     "product_with_transposed",
     "subtract_and_sum",
-    "transpose",
 ]

@@ -9,13 +9,13 @@ A gate on steps learns nothing.  They take part in every step of a relaxation, b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from neuro_eq.activations import sigmoid, softmax
 from neuro_eq.arrays import Activities, Array, Parameters, flat
-from neuro_eq.backends.numba.learning import Ends, Learned
+from neuro_eq.backends.numba.learning import Ends, Learned, learn
 from neuro_eq.backends.numba.packing import product_with_transposed
 from neuro_eq.backends.numba.workers import Workers
 from neuro_eq.dynamics import Dynamics
@@ -105,9 +105,4 @@ class Remaining:
         return {name: np.zeros(self.shapes[name], self.dtype) for name in names}
 
     def _learn(self, ends: Mapping[str, Ends], batch: int) -> dict[str, Array]:
-        learned = {name: Learned(pairs, 1.0 / batch) for name, pairs in ends.items()}
-        for part in (Learned.order, Learned.multiply):
-            tasks: list[Callable[[], object]] = [task for one in learned.values() for task in part(one)]
-            if tasks:
-                self.workers.run(tasks)
-        return {name: one.weight for name, one in learned.items()}
+        return learn({name: Learned(pairs, 1.0 / batch) for name, pairs in ends.items()}, self.workers)

@@ -60,8 +60,20 @@ def _with_or_without(builder: Any, base: Any, none: Any) -> Iterator[tuple[Abstr
         yield alone, False
 
 
-def _tile(rows: int, vectors: int) -> Kernel:
-    """``c = base + a · b`` of ``rows × vectors·lanes`` numbers, by addresses and leading dimensions; base 0 is none."""
+def _spread(builder: Any, value: Any, vector: Any) -> Any:
+    """A vector of one number."""
+    nothing = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(
+        first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    )
+
+
+def tile_of(rows: int, vectors: int, transposed: bool = False) -> Kernel:
+    """``c = base + a · b`` of ``rows × vectors·lanes`` numbers, by addresses and leading dimensions; base 0 is none.
+
+    With ``transposed`` it is ``aᵀ``: what stands in one row of a goes into all rows of the tile.
+    """
 
     def emit(
         size: int, context: Any, builder: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, base: Any
@@ -84,14 +96,10 @@ def _tile(rows: int, vectors: int) -> Kernel:
             value.align = size
             return value
 
-        def spread(value: Any) -> Any:
-            nothing = ir.Constant(vector, ir.Undefined)
-            first = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
-            return builder.shuffle_vector(
-                first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-            )
-
-        bytes_of = [builder.mul(constant(r * size), lda) for r in range(rows)]
+        whole, number = builder.mul(constant(size), lda), constant(size)
+        # From one row of the tile to the next, and from one term to the next.
+        row_bytes, term_bytes = (number, whole) if transposed else (whole, number)
+        bytes_of = [builder.mul(constant(r), row_bytes) for r in range(rows)]
         start, loop, end = builder.block, builder.append_basic_block("terms"), builder.append_basic_block("sums")
         builder.branch(loop)
         builder.position_at_end(loop)
@@ -104,8 +112,9 @@ def _tile(rows: int, vectors: int) -> Kernel:
             load(b, builder.add(builder.mul(k, constant(vectors * BYTES)), constant(v * BYTES)), vector)
             for v in range(vectors)
         ]
+        term = builder.mul(k, term_bytes)
         for r, row in enumerate(sums):
-            activity = spread(load(a, builder.add(bytes_of[r], builder.mul(k, constant(size))), scalar))
+            activity = _spread(builder, load(a, builder.add(bytes_of[r], term), scalar), vector)
             for v, phi in enumerate(row):
                 if FUSED:
                     total = builder.call(fused, [activity, weights[v], phi])
@@ -152,9 +161,9 @@ def _tile(rows: int, vectors: int) -> Kernel:
     return tile
 
 
-_large_3, _large_2, _large_1 = (_tile(ROWS, vectors) for vectors in (3, 2, 1))
-_small_3, _small_2, _small_1 = (_tile(2, vectors) for vectors in (3, 2, 1))
-_row_3, _row_2, _row_1 = (_tile(1, vectors) for vectors in (3, 2, 1))
+_large_3, _large_2, _large_1 = (tile_of(ROWS, vectors) for vectors in (3, 2, 1))
+_small_3, _small_2, _small_1 = (tile_of(2, vectors) for vectors in (3, 2, 1))
+_row_3, _row_2, _row_1 = (tile_of(1, vectors) for vectors in (3, 2, 1))
 
 
 @compiled

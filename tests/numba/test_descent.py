@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import neuro_eq as ne
-from neuro_eq.backends.numba.descent import not_finite, pieces, stepped
+from neuro_eq.backends.numba.descent import Descent, pieces
 from neuro_eq.backends.numba.workers import Workers
 
 OPTIMIZERS = [
@@ -29,12 +29,13 @@ def test_a_compiled_step_is_the_optimisers_own(optimizer, dtype, threads) -> Non
     ours = theirs = {name: rng.normal(size=shape).astype(dtype) for name, shape in shapes.items()}
     state = other = optimizer.start(ours)
     workers = Workers(threads)
+    descent = Descent(workers)
     for _ in range(3):
         # Some gradients are tiny or nothing at all, as those of fitted samples are.
         scale = 10.0 ** rng.integers(-12, 1)
         gradient = {name: (scale * rng.normal(size=shape)).astype(dtype) for name, shape in shapes.items()}
         gradient["o.bias"][:3] = 0.0
-        ours, state = stepped(optimizer, ours, gradient, state, 0.7, workers)
+        ours, state = descent.stepped(optimizer, ours, gradient, state, 0.7)
         theirs, other = optimizer.step(theirs, gradient, other, 0.7)
         assert state.steps == other.steps
         assert list(ours) == list(theirs)
@@ -62,7 +63,27 @@ def test_a_number_that_is_not_finite_is_found_wherever_it_is(value, threads) -> 
     workers = Workers(threads)
     for place in (0, 150_000, 299_999):
         arrays = {"a": np.ones(7), "b": np.full(300_000, 1e38, np.float32), "c": np.ones((2, 2))}
-        assert not_finite(arrays, workers) is None
+        assert Descent(workers).not_finite(arrays) is None
         arrays["b"][place] = value
-        assert not_finite(arrays, workers) == "b"
+        assert Descent(workers).not_finite(arrays) == "b"
     workers.close()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_a_step_has_looked_at_is_not_looked_at_again(threads) -> None:  # type: ignore[no-untyped-def]
+    """Only the very arrays of the last step, and only once: whoever writes into them later is found out."""
+    descent, rate = Descent(Workers(threads)), ne.SGD(1.0)
+    theta = {"a": np.ones(7), "b": np.ones((600, 500))}
+    gradient = {name: np.zeros_like(value) for name, value in theta.items()}
+    gradient["b"][599, 499] = np.inf
+    found, _ = descent.stepped(rate, theta, gradient, rate.start(theta), 1.0)
+    assert descent.not_finite(found) == "b"
+    gradient["b"][599, 499] = 0.0
+    found, _ = descent.stepped(rate, theta, gradient, rate.start(theta), 1.0)
+    copied = {**found, "a": np.full(7, np.nan)}
+    assert descent.not_finite(copied) == "a"
+    found, _ = descent.stepped(rate, theta, gradient, rate.start(theta), 1.0)
+    assert descent.not_finite(found) is None
+    found["a"][3] = np.nan
+    assert descent.not_finite(found) == "a"
+    descent.workers.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neuro_eq.backends.numba import packing, tile
+from neuro_eq.backends.numba import outer, packing, tile
 
 SHAPES = [(1, 1, 1), (1, 3, 5), (2, 7, 17), (7, 33, 10), (9, 64, 48), (13, 513, 49), (17, 1100, 100), (24, 40, 96)]
 
@@ -47,3 +47,53 @@ def test_a_row_does_not_depend_on_the_others() -> None:
     together = product(x)
     for i in range(len(x)):
         np.testing.assert_array_equal(product(x[i : i + 1])[0], together[i])
+
+
+ENDS = [(1, 1, 1), (3, 17, 5), (128, 10, 49), (129, 9, 64), (300, 33, 112), (40, 100, 7)]
+
+
+def _summed(post: np.ndarray, pre: np.ndarray, factor: float, threads: int, twice: bool = False) -> np.ndarray:
+    out = np.full((post.shape[1], tile.stride(pre.shape[1], post.dtype)), np.nan, post.dtype)
+    for share in outer.shares(out.shape[0], out.shape[1] // tile.LANES[post.dtype], threads):
+        for added in (False, True) if twice else (False,):
+            outer.outer_sums(post, pre, post.dtype.type(factor), out, added, *share)
+    return out
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("batch", "n_post", "n_pre"), ENDS)
+@pytest.mark.parametrize("twice", [False, True])
+def test_outer_products_are_summed_over_a_batch(dtype: str, batch: int, n_post: int, n_pre: int, twice: bool) -> None:
+    rng = np.random.default_rng(batch)
+    post, pre = (rng.normal(size=(batch, n)).astype(dtype) for n in (n_post, n_pre))
+    found = _summed(post, pre, 0.3, 1, twice)
+    times = (2 if twice else 1) * float(np.dtype(dtype).type(0.3))
+    exact = times * post.astype(np.float64).T @ pre.astype(np.float64)
+    # Each term is rounded once where it is scaled, then a sum of n terms in any order.
+    bound = (2 * batch + 2) * np.finfo(dtype).eps / 2 * times * (np.abs(post).T @ np.abs(pre))
+    assert np.all(np.abs(found[:, :n_pre] - exact) <= bound)
+    np.testing.assert_array_equal(found[:, n_pre:], 0)
+
+
+@pytest.mark.parametrize(("batch", "n_post", "n_pre"), ENDS)
+def test_no_sum_depends_on_how_it_is_shared_out(batch: int, n_post: int, n_pre: int) -> None:
+    rng = np.random.default_rng(n_pre)
+    post, pre = (rng.normal(size=(batch, n)).astype(np.float32) for n in (n_post, n_pre))
+    alone = _summed(post, pre, 0.7, 1, twice=True)
+    for threads in (2, 3, 16):
+        np.testing.assert_array_equal(_summed(post, pre, 0.7, threads, twice=True), alone)
+
+
+def test_shares_are_all_of_a_matrix_once() -> None:
+    for rows, columns in ((1, 1), (7, 4), (512, 49), (1000, 2), (10, 100)):
+        panels = -(-columns // tile.VECTORS)
+        for threads in (1, 2, 5, 64):
+            covered = np.zeros((rows, panels), int)
+            shares = outer.shares(rows, columns, threads)
+            for first_row, end_row, first_panel, end_panel in shares:
+                assert first_row < end_row
+                assert first_panel < end_panel
+                covered[first_row:end_row, first_panel:end_panel] += 1
+            assert np.all(covered == 1)
+            # Nobody is left without work while there is a tile for each.
+            assert len(shares) >= min(threads, panels * (-(-rows // tile.ROWS)))
