@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from array_api_compat import array_namespace
 
 from neuro_eq.activations import softmax
-from neuro_eq.arrays import Array, real_part
+from neuro_eq.arrays import Array, is_complex, real_part
 from neuro_eq.synapses.attention import Heads, allowed_scores, queries_of
 from neuro_eq.synapses.tokens import Valid
 
@@ -96,8 +96,12 @@ def linear_weights(q: Heads, k: Heads, valid: Valid | None, causal: bool) -> Wei
 
 
 def elu_plus_one(x: Heads) -> tuple[Heads, Heads]:
-    """``elu(x) + 1`` and its slope."""
+    """``elu(x) + 1`` and its slope, ``e^min(x, 0) + max(x, 0)`` and its first term."""
     xp = array_namespace(x)
-    above = real_part(x) > 0
-    below = xp.exp(xp.where(above, xp.zeros_like(x), x))
-    return xp.where(above, 1.0 + x, below), xp.where(above, xp.ones_like(x), below)
+    if is_complex(x):
+        above = real_part(x) > 0
+        below = xp.exp(xp.where(above, xp.zeros_like(x), x))
+        return xp.where(above, 1.0 + x, below), below
+    # A choice would hold several copies at a time.
+    below = xp.exp(xp.clip(x, None, 0.0))
+    return below + xp.clip(x, 0.0, None), below
