@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 import time
@@ -74,9 +75,11 @@ def footprint(spec: Network, **task: Any) -> dict[str, float]:
         BackendError: the child failed, and says how.
     """
     asked = Task(network=to_toml(spec), **task)
+    # A worker of a cluster has its own way with memory, which users do not have.
+    usual = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     done = subprocess.run(
         [sys.executable, "-m", "neuro_eq.experiments.training.footprint"],
-        input=asked.model_dump_json(), capture_output=True, text=True, check=False,
+        input=asked.model_dump_json(), capture_output=True, text=True, check=False, env=usual,
     )  # fmt: skip
     if done.returncode != 0:
         last = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "it said nothing"

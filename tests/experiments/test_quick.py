@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,21 @@ def test_backpropagation_keeps_every_step_and_local_learning_none() -> None:
     assert found["local", 45]["allocated"] == pytest.approx(found["local", 5]["allocated"], rel=0.02)
     assert found["local", 45]["allocated"] >= state
     assert parameter_bytes(spec) == 4 * (10 * 64 + 64 * 64 + 64 + 3 * 64 + 3)
+
+
+def test_a_footprint_is_taken_with_the_memory_of_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with what a cluster sets for its workers, which would be part of what is measured."""
+    seen: dict[str, str] = {}
+
+    def run(command: object, env: dict[str, str], **how: object) -> subprocess.CompletedProcess[str]:
+        seen.update(env)
+        return subprocess.CompletedProcess([], 0, stdout='{"allocated": 1.0}', stderr="")
+
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "65536")
+    monkeypatch.setattr("neuro_eq.experiments.training.footprint.subprocess.run", run)
+    footprint(ne.models.looped_mlp(3, 4, 2), way="local")
+    assert "PATH" in seen
+    assert not [name for name in seen if name.startswith("MALLOC_")]
 
 
 def test_curves_have_an_entry_for_every_epoch() -> None:

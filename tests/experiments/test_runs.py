@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from neuro_eq.errors import FileError, SpecError
 from neuro_eq.experiments.commands import app
+from neuro_eq.experiments.machinery import scheduling
 from neuro_eq.experiments.machinery.catalogue import EXPERIMENTS, find
 from neuro_eq.experiments.machinery.execution import execute, plan
 from neuro_eq.experiments.machinery.experiment import SCALES
@@ -145,6 +147,29 @@ def test_the_same_command_runs_on_a_scheduler_that_is_there(tmp_path: Path) -> N
         done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert len(Store(tmp_path / "out" / "square" / "quick").records()) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the settings are those of the GNU C library")
+def test_a_worker_keeps_the_memory_that_is_freed() -> None:
+    """By Dask's own setting every large array is handed back to the system, and each of its pages is fetched again."""
+    pytest.importorskip("distributed", reason="distributed is not installed (extra: experiments)")
+    size = 2**21
+
+    def faults(attempt: int) -> int:
+        import resource
+
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(50):
+            np.ones(size // 8)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with scheduling._client(1, None) as client:
+        first, second = (client.submit(faults, attempt, pure=False).result() for attempt in range(2))
+        threads = client.submit(os.environ.get, "OMP_NUM_THREADS", pure=False).result()
+    assert second <= first
+    assert second < 0.1 * 50 * size / 4096
+    assert threads == "1", "the other settings of Dask's workers stay"
 
 
 @pytest.mark.slow
