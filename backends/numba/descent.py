@@ -31,6 +31,7 @@ class Descent:
 
         Whether the new numbers are finite is seen while they are in cache; :meth:`not_finite` remembers it once.
         """
+        self._last = None
         rate, steps = float(scale) * optimizer.lr, state.steps + 1
         taken = _pass(optimizer, rate, steps)
         same = all(gradient[name].dtype == theta.dtype for name, theta in parameters.items())

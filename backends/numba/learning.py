@@ -22,12 +22,11 @@ from neuro_eq.backends.numba.workers import Workers
 from neuro_eq.spec import Network
 from neuro_eq.synapses import Bias, Dense, DirectedDense
 
-Ends = list[tuple[float, np.ndarray, np.ndarray]]
-"""A factor, ``(batch, n_post)`` and ``(batch, n_pre)``: a weight's gradient is the sum of their outer products."""
-
-
 A_MOVE = 10
 """Multiplications that take about as long as moving a number."""
+
+Ends = list[tuple[float, np.ndarray, np.ndarray]]
+"""A factor, ``(batch, n_post)`` and ``(batch, n_pre)``: a weight's gradient is the sum of their outer products."""
 
 
 class Learned:

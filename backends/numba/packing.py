@@ -20,7 +20,7 @@ def packed_rows(matrix: np.ndarray) -> np.ndarray:
     depth, size = matrix.shape
     out = np.empty(packed_size(depth, size, matrix.dtype), matrix.dtype)
     if matrix.flags.c_contiguous:
-        pack_rows(matrix, out, 0, depth)
+        pack_rows(matrix, out)
     else:
         pack_columns(np.ascontiguousarray(matrix.T), out)
     return out
@@ -45,17 +45,17 @@ def _in_whole_vectors(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 @entry
-def pack_rows(matrix, out, begin, depth):  # type: ignore[no-untyped-def]
-    """Rows ``begin …`` of a packed matrix of ``depth`` rows: those of ``matrix (rows, size)``."""
-    rows, size = matrix.shape
+def pack_rows(matrix, out):  # type: ignore[no-untyped-def]
+    """``matrix (depth, size)``."""
+    depth, size = matrix.shape
     lanes = BYTES // matrix.itemsize
     columns = -(-size // lanes) * lanes
     first = 0
     while first < columns:
         width = panel_vectors((columns - first) // lanes) * lanes
         inside = min(width, size - first)
-        for k in range(rows):
-            row = first * depth + (begin + k) * width
+        for k in range(depth):
+            row = first * depth + k * width
             for j in range(inside):
                 out[row + j] = matrix[k, first + j]
             for j in range(inside, width):

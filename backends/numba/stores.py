@@ -34,7 +34,7 @@ class Factor:
         if self.transposed:
             pack_columns(weight, place)
         else:
-            pack_rows(weight, place, 0, weight.shape[0])
+            pack_rows(weight, place)
 
 
 @dataclass

@@ -8,7 +8,8 @@ interrupted leaves everything that was finished, which the same command does not
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -20,10 +21,10 @@ from neuro_eq.experiments.machinery.store import Store
 LOSSES = 2
 """Losses of a worker after which a run that was on it is set aside, and tried once more when it is alone."""
 
-KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 2**30, "MALLOC_MMAP_THRESHOLD_": 2**25}
-"""How the C library of a worker keeps what is freed, as it would by itself.
+KEPT_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**30), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
+"""With this in its environment the C library of a worker keeps what is freed.
 
-Dask's workers hand every freed tensor back to the system, which costs more time than most of what is computed here.
+As Dask sets the first one, every freed tensor goes back to the system, which costs more time than the computation.
 """
 
 WITHOUT_DASK = 'this needs Dask: pip install "neuro_eq[experiments]", or run in this process with --workers 0'
@@ -146,8 +147,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
     from neuro_eq.experiments.machinery.workers import LeavesInterruptions
 
     quiet = {"distributed.scheduler.allowed-failures": LOSSES, "distributed.admin.tick.limit": "1h"}
-    allocation = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in KEPT_MEMORY.items()}
-    with dask.config.set({**quiet, **allocation}):
+    with dask.config.set(quiet):
         if scheduler is not None:
             try:
                 client = Client(scheduler, timeout="10s", set_as_default=False)
@@ -157,6 +157,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
                 yield client
             return
         with (
+            _environment(KEPT_MEMORY, dask.config.get("distributed.nanny.pre-spawn-environ")),
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -170,3 +171,17 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         ):
             client.register_plugin(LeavesInterruptions())
             yield client
+
+
+@contextmanager
+def _environment(values: Mapping[str, str], others: Iterable[str]) -> Iterator[None]:
+    """Set variables for a while; of ``others``, which Dask sets for good, none is left either."""
+    before = {name: os.environ.get(name) for name in (*values, *others)}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value

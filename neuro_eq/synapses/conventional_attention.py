@@ -2,8 +2,8 @@ r"""Attention as transformers have it: values of their own, weighted, with forwa
 
     o_m = Σ_n w_mn v_n,      w = softmax_n(q_m·k_n/√width)     or     w_mn = φ(q_m)·φ(k_n) / Σ_l φ(q_m)·φ(k_l),
 
-the second with φ = elu + 1 (Katharopoulos et al., 2020).  It is computed as it stands here, by all pairs of tokens,
-which for the few tokens of an image is less work than its sums of outer products.
+the second with φ = elu + 1.  It is computed as it stands here, by all pairs of tokens, which for the few tokens of an
+image is less work than its sums of outer products.
 
 Everything is of the shape ``(batch, heads, tokens, width)``.
 """
@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from array_api_compat import array_namespace
 
 from neuro_eq.activations import softmax
-from neuro_eq.arrays import Array, is_complex, real_part
+from neuro_eq.arrays import Array, real_part
 from neuro_eq.synapses.attention import Heads, allowed_scores, queries_of
+from neuro_eq.synapses.features import elu_plus_one
 from neuro_eq.synapses.tokens import Valid
 
 
@@ -93,15 +94,3 @@ def linear_weights(q: Heads, k: Heads, valid: Valid | None, causal: bool) -> Wei
     total = xp.sum(products, axis=-1, keepdims=True)
     total = xp.where(real_part(total) > 0, total, xp.ones_like(total))
     return Weights(products / total, p, r, slope_p, slope_r, total, allowed)
-
-
-def elu_plus_one(x: Heads) -> tuple[Heads, Heads]:
-    """``elu(x) + 1`` and its slope, ``e^min(x, 0) + max(x, 0)`` and its first term."""
-    xp = array_namespace(x)
-    if is_complex(x):
-        above = real_part(x) > 0
-        below = xp.exp(xp.where(above, xp.zeros_like(x), x))
-        return xp.where(above, 1.0 + x, below), below
-    # A choice would hold several copies at a time.
-    below = xp.exp(xp.clip(x, None, 0.0))
-    return below + xp.clip(x, 0.0, None), below

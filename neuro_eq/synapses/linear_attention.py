@@ -9,6 +9,7 @@ from array_api_compat import array_namespace
 
 from neuro_eq.arrays import Activities, Array, Parameters, Reach, Samples, real_part, sides, sum_units
 from neuro_eq.synapses.attention import Attention, Heads, queries_of
+from neuro_eq.synapses.features import elu_plus_one
 from neuro_eq.synapses.tokens import Valid
 
 
@@ -44,16 +45,17 @@ class LinearAttention(Attention):
         return self.features == "identity"
 
     def match(self, q: Heads, k: Heads, valid: Valid | None) -> Samples:
-        (p, _, _), (r, _, _) = self._features(q, valid), self._features(k, valid)
+        (p, _), (r, _) = self._features(q, valid), self._features(k, valid)
         return -0.5 * sum_units(_gram(p) * _gram(r)) / self._count(q, valid)[:, 0, 0, 0]
 
     def forces(self, q: Heads, k: Heads, valid: Valid | None) -> tuple[Heads, Heads]:
-        (p, slope_p, _), (r, slope_r, _) = self._features(q, valid), self._features(k, valid)
+        (p, slope_p), (r, slope_r) = self._features(q, valid), self._features(k, valid)
         count = self._count(q, valid)
         return slope_p * (p @ _gram(r)) / count, slope_r * (r @ _gram(p)) / count
 
     def force_changes(self, q: Heads, k: Heads, dq: Heads, dk: Heads, valid: Valid | None) -> tuple[Heads, Heads]:
-        (p, slope_p, bend_p), (r, slope_r, bend_r) = self._features(q, valid), self._features(k, valid)
+        (p, slope_p), (r, slope_r) = self._features(q, valid), self._features(k, valid)
+        bend_p, bend_r = self._bend(q, slope_p), self._bend(k, slope_r)
         dp, dr = slope_p * dq, slope_r * dk
         gram_p, gram_r = _gram(p), _gram(r)
         dc = slope_p * (dp @ gram_r + p @ _gram_change(r, dr)) + bend_p * dq * (p @ gram_r)
@@ -76,17 +78,20 @@ class LinearAttention(Attention):
             return ()
         return tuple(sides(x) for name in self.driven for x in self._project(a[name], theta))
 
-    def _features(self, x: Heads, valid: Valid | None) -> tuple[Heads, Heads, Heads]:
-        """``φ``, ``φ'`` and ``φ''``, nought for tokens that take no part."""
-        xp = array_namespace(x)
+    def _features(self, x: Heads, valid: Valid | None) -> tuple[Heads, Heads]:
+        """``φ`` and ``φ'``, nought for tokens that take no part."""
         taking_part = queries_of(valid)
-        one, nought = xp.ones_like(x), xp.zeros_like(x)
         if self.features == "identity":
-            return taking_part * x, taking_part * one, nought
-        above = real_part(x) > 0
-        below = xp.exp(xp.where(above, nought, x))
-        value, slope = xp.where(above, 1.0 + x, below), xp.where(above, one, below)
-        return taking_part * value, taking_part * slope, taking_part * xp.where(above, nought, below)
+            return taking_part * x, taking_part * array_namespace(x).ones_like(x)
+        value, slope = elu_plus_one(x)
+        return taking_part * value, taking_part * slope
+
+    def _bend(self, x: Heads, slope: Heads) -> Heads:
+        """``φ''``, where ``φ'`` is this."""
+        xp = array_namespace(x)
+        if self.features == "identity":
+            return xp.zeros_like(x)
+        return xp.where(real_part(x) > 0, xp.zeros_like(x), slope)
 
     @staticmethod
     def _count(q: Heads, valid: Valid | None) -> Array:

@@ -11,6 +11,7 @@ import neuro_eq as ne
 from neuro_eq.arrays import Reach
 from neuro_eq.drawn import DRAWS, Dropout, Normal
 from neuro_eq.synapses import TransformerBlock
+from neuro_eq.synapses.features import elu_plus_one
 from neuro_eq.training.drawing import with_draws
 
 BATCH, TOKENS, D, HIDDEN = 3, 4, 6, 5
@@ -45,6 +46,20 @@ def written_out(block, x, theta, mask, masks):
     inside = (theta["norm_gain"] * z + theta["norm_offset"]) @ theta["up"].T + theta["up_bias"]
     answered = gelu(inside) if block.feed_forward == "gelu" else np.maximum(inside, 0)
     return theta["gamma"] * (h + masks[1] * (answered @ theta["down"].T + theta["down_bias"]))
+
+
+def test_the_features_of_linear_attention_rise_as_they_say_at_every_number():
+    """Also by autograd, and where the exponential ends and the line begins: both sides rise by one there."""
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra: torch)")
+    x = np.array([-800.0, -2.0, -0.0, 0.0, 1e-300, 3.0, 1e30])
+    value, slope = elu_plus_one(x)
+    np.testing.assert_array_equal(value, np.where(x > 0, 1 + x, np.exp(np.minimum(x, 0))))
+    np.testing.assert_array_equal(slope, np.exp(np.minimum(x, 0)))
+    for each in (value, slope):
+        np.testing.assert_allclose(elu_plus_one(x + 0j)[0 if each is value else 1], each, rtol=1e-15)
+    at = torch.tensor(x, requires_grad=True)
+    (risen,) = torch.autograd.grad(elu_plus_one(at)[0].sum(), at)
+    np.testing.assert_allclose(risen.numpy(), slope, rtol=1e-15)
 
 
 BLOCKS = {
