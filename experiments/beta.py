@@ -22,7 +22,7 @@ from neuro_eq.experiments.machinery.experiment import (
     judged_each,
 )
 from neuro_eq.experiments.machinery.results import Cell, Results, number
-from neuro_eq.experiments.machinery.statistics import spearman
+from neuro_eq.experiments.machinery.statistics import Correlation, spearman
 from neuro_eq.experiments.tasks.transformers import TRANSFORMERS
 from neuro_eq.experiments.training.diagnostics import Diagnostics
 from neuro_eq.experiments.training.lessons import Lessons, Rule
@@ -49,6 +49,15 @@ OF_A_LAYER = (
 """Why no experiment has a nudge of each layer's own."""
 
 DAMPING = (0.8, 0.9, 0.95)
+
+ACCURACY = "history/test_accuracy"
+
+GOES_WITH = {
+    "diagnostics/L": (1.0, "the Lipschitz constant is large"),
+    "diagnostics/residual over nudge, median": (1.0, "the phases are not settled"),
+    "diagnostics/cosine": (-1.0, "the gradient is far from the true one"),
+}
+"""What an epoch's loss of accuracy is held against: a curve, on which side it is bad, and that side in words."""
 
 
 class Nudged(Configuration):
@@ -178,6 +187,7 @@ def verdict(results: Results) -> Verdict:
     if results.scale == "quick":
         prior, corrected = results.where(rule="one-sided vector field"), results.where(rule="asymep")
     claims = [_best(prior), _collapses(prior), _stable(prior), _worse_below(prior), _worse_below(corrected, ours=True)]
+    claims += [_losses(prior, corrected, *each) for each in GOES_WITH.items()]
     claims += [_why(prior), _corrected(prior, corrected), _settled(prior), _noise(prior), _follows(results)]
     claims.append(judged("a nudge of each layer's own does better", None, f"not run: {OF_A_LAYER}"))
     return Verdict(tuple(claims), (_criterion(results),))
@@ -264,6 +274,38 @@ def _why(prior: Results) -> Claim:
     rho = spearman(pairs[0], pairs[1])
     found = f"Spearman ρ = {rho.rho:.2f} ({rho.low:.2f} to {rho.high:.2f}) over {pairs.shape[1]} runs; cosines "
     return judged(says, rho.low > 0.0, found + _all_of(_fixed(prior), "cosine, last", ".3f", 1.0))
+
+
+def _losses(prior: Results, corrected: Results, name: str, bad: tuple[float, str]) -> Claim:
+    sign, words = bad
+    says = f"an epoch of the one-sided vector field loses accuracy where at its beginning {words}"
+    found = [_with_losses(rows, name, sign) for rows in (prior, corrected)]
+    if found[0] is None:
+        return judged(says, None, "not run")
+    parts = [
+        f"{rule} Spearman ρ = {one.rho:.2f} ({one.low:.2f} to {one.high:.2f})"
+        for rule, one in zip(("one-sided vector field", "AsymEP"), found, strict=True)
+        if one is not None
+    ]
+    what = "with what is lost against the best epoch before, in the last two thirds of training"
+    return judged(says, found[0].low > 0.0, f"{what}: {'; '.join(parts)}")
+
+
+def _with_losses(results: Results, name: str, sign: float) -> Correlation | None:
+    """Of a curve with what accuracy loses in the epoch that follows; the epochs of a run are drawn together."""
+    losses, values, runs = [], [], []
+    for i, run in enumerate(run for cell in results for run in cell.runs):
+        accuracy, curve = (run.arrays.get(each, np.zeros(0)) for each in (ACCURACY, name))
+        if len(accuracy) != len(curve):
+            continue
+        for epoch in range(1 + len(curve) // 3, len(curve)):
+            if np.isfinite(curve[epoch - 1]):
+                losses.append(accuracy[:epoch].max() - accuracy[epoch])
+                values.append(sign * curve[epoch - 1])
+                runs.append(i)
+    if len(set(runs)) < 8:
+        return None
+    return spearman(np.array(losses), np.array(values), groups=np.array(runs))
 
 
 def _corrected(prior: Results, corrected: Results) -> Claim:
@@ -354,7 +396,7 @@ def figure(results: Results) -> Figure:
             )  # fmt: skip
             panel.set_xscale("log")
     key(axes[0, 0])
-    _courses(axes[1, 0], results, "history/test_accuracy", "Accuracy over training", "test accuracy (%)", 100.0)
+    _courses(axes[1, 0], results, ACCURACY, "Accuracy over training", "test accuracy (%)", 100.0)
     _courses(axes[1, 1], results, "diagnostics/L", "Lipschitz constant over training", "largest ‖Dρ'‖₂", 1.0)
     return page
 
@@ -404,4 +446,5 @@ EXPERIMENT = Experiment(
         Column("not converged, last", "not converged, %", ".0f", 100.0),
         Column("ended early", "diverged", ".1f"),
     ),
+    curves=(ACCURACY, *GOES_WITH),
 )

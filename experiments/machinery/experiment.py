@@ -175,10 +175,11 @@ class Experiment:
         configurations: the rows at a scale.
         run: one row with one seed; the same arguments give the same numbers, times and bytes apart.
         figure: what the results look like.
-        verdict: what they say; computed from the numbers alone.
+        verdict: what they say; computed from the numbers and the ``curves`` alone.
         columns: of the table.
         seeds: how many seeds a scale has where the user does not say.
         alone: whether runs must not share the machine, as where time is measured.
+        curves: arrays of one axis that are published with the numbers, as the verdict needs them.
     """
 
     name: str
@@ -194,3 +195,4 @@ class Experiment:
     columns: tuple[Column, ...]
     seeds: Mapping[Scale, int] = field(default_factory=lambda: {"quick": 1, "medium": 5, "full": 5})
     alone: bool = False
+    curves: tuple[str, ...] = ()

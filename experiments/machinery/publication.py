@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, ValidationError
+import numpy as np
+from pydantic import ConfigDict, Field, ValidationError
 
 from neuro_eq.atomic import replacing, write_text
 from neuro_eq.errors import FileError, SpecError
@@ -26,13 +29,14 @@ DOTS = 110
 
 
 class Row(Frozen):
-    """One configuration, and for every number the values of all seeds."""
+    """One configuration, and for every number and every curve that is kept the values of all seeds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True, ser_json_inf_nan="strings")
 
     configuration: dict[str, Any]
     seeds: list[int]
     numbers: dict[str, list[float]]
+    curves: dict[str, list[list[float]]] = Field(default_factory=dict)
 
 
 class Summary(Frozen):
@@ -48,13 +52,15 @@ class Summary(Frozen):
 
 
 def summary(results: Results) -> Summary:
-    """The numbers of a table, without its arrays."""
+    """The numbers of a table, without its arrays but for the experiment's ``curves``."""
     rows, made = [], dict[str, Provenance]()
     for cell in results:
         names = list(dict.fromkeys(name for run in cell.runs for name in run.numbers))
-        numbers = {name: [float(f"{value:.6g}") for value in cell.values(name)] for name in names}
+        numbers = {name: _rounded(cell.values(name)) for name in names}
         entries = cell.configuration.model_dump(mode="json")
-        rows.append(Row(configuration=entries, seeds=[run.seed for run in cell.runs], numbers=numbers))
+        curves = {name: [_rounded(run.arrays.get(name, ())) for run in cell.runs] for name in results.experiment.curves}
+        seeds = [run.seed for run in cell.runs]
+        rows.append(Row(configuration=entries, seeds=seeds, numbers=numbers, curves=curves))
         for run in cell.runs:
             one = run.provenance
             kind = json.dumps(one.model_dump(exclude={"spec", "seconds", "date"}), sort_keys=True)
@@ -68,6 +74,10 @@ def summary(results: Results) -> Summary:
                 }
             )
     return Summary(experiment=results.experiment.name, scale=results.scale, rows=rows, made=list(made.values()))
+
+
+def _rounded(values: Iterable[float]) -> list[float]:
+    return [float(f"{value:.6g}") for value in values]
 
 
 def published(results: Results, folder: Path) -> list[Path]:
@@ -117,7 +127,8 @@ def load(experiment: Experiment, folder: Path) -> tuple[Results, Summary] | None
     for row in kept.rows:
         for i, seed in enumerate(row.seeds):
             numbers = {name: values[i] for name, values in row.numbers.items()}
-            rows.append((row.configuration, Run(seed, numbers, kept.made[0])))
+            curves = {name: np.array(values[i]) for name, values in row.curves.items()}
+            rows.append((row.configuration, Run(seed, numbers, kept.made[0], partial(dict, curves))))
     return table(experiment, kept.scale, rows), kept
 
 

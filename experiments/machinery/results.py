@@ -20,7 +20,7 @@ from neuro_eq.experiments.machinery.provenance import Provenance
 class Run:
     """One configuration with one seed.
 
-    ``arrays`` are read when they are asked for; where only a summary was kept there are none.
+    ``arrays`` are read when they are asked for; where only a summary was kept there are the experiment's ``curves``.
     """
 
     seed: int

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
 
 @dataclass(frozen=True)
@@ -19,14 +19,26 @@ class Correlation:
 
 
 def spearman(
-    left: Float64[np.ndarray, " samples"], right: Float64[np.ndarray, " samples"], draws: int = 1000, seed: int = 0
+    left: Float64[np.ndarray, " samples"],
+    right: Float64[np.ndarray, " samples"],
+    draws: int = 1000,
+    seed: int = 0,
+    groups: Int64[np.ndarray, " samples"] | None = None,
 ) -> Correlation:
-    """Spearman's ρ with a percentile bootstrap over samples; not a number where one side does not vary."""
+    """Spearman's ρ with a percentile bootstrap over samples; not a number where one side does not vary.
+
+    Samples that depend on each other, as the epochs of a run, are of one of ``groups``, which are drawn as a whole.
+    """
     rng = np.random.default_rng([seed, 105])
     rho = _rho(left, right)
     if math.isnan(rho):
         return Correlation(rho, math.nan, math.nan)
-    rows = rng.integers(0, len(left), size=(draws, len(left)))
+    if groups is None:
+        rows = list(rng.integers(0, len(left), size=(draws, len(left))))
+    else:
+        members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+        chosen = rng.integers(0, len(members), size=(draws, len(members)))
+        rows = [np.concatenate([members[i] for i in each]) for each in chosen]
     drawn = np.array([_rho(left[row], right[row]) for row in rows])
     drawn = drawn[np.isfinite(drawn)]
     low, high = np.quantile(drawn, [0.025, 0.975]) if drawn.size else (math.nan, math.nan)

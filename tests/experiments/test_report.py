@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,21 @@ def test_a_summary_keeps_the_numbers_and_the_verdict(folder: Path, tmp_path: Pat
     assert load(find("contraction"), tmp_path / "kept") is None
 
 
+def test_a_summary_keeps_the_curves_that_a_verdict_needs(folder: Path, tmp_path: Path) -> None:
+    """And no others; a run that has none has an empty one."""
+    (results,) = found_in(folder)
+    experiment = replace(results.experiment, curves=("curve/powers", "curve/other"))
+    published(replace(results, experiment=experiment), tmp_path / "kept")
+    loaded = load(experiment, tmp_path / "kept")
+    assert loaded is not None
+    for cell, kept in zip(results, loaded[0], strict=True):
+        assert [run.seed for run in kept.runs] == [0, 1]
+        for run, again in zip(cell.runs, kept.runs, strict=True):
+            assert sorted(again.arrays) == ["curve/other", "curve/powers"]
+            np.testing.assert_array_equal(again.arrays["curve/powers"], run.arrays["curve/powers"])
+            assert again.arrays["curve/other"].size == 0
+
+
 def test_a_small_scale_does_not_replace_a_larger(folder: Path, tmp_path: Path) -> None:
     (results,) = found_in(folder)
     (path, _) = published(results, tmp_path)
@@ -114,6 +130,20 @@ def test_rank_correlation_is_scipy_s() -> None:
     assert found.low < found.rho < found.high
     np.testing.assert_allclose(ranks(left), stats.rankdata(left))
     assert np.isnan(spearman(left, np.ones(200)).rho)
+
+
+def test_samples_that_depend_on_each_other_are_drawn_together() -> None:
+    """Twenty copies of each sample say no more than one: the interval stays as wide, and would else be far narrower."""
+    rng = np.random.default_rng(2)
+    left = rng.normal(size=30)
+    right = left + rng.normal(size=30)
+    alone = spearman(left, right)
+    together = spearman(np.repeat(left, 20), np.repeat(right, 20), groups=np.repeat(np.arange(30), 20))
+    width = alone.high - alone.low
+    assert together.rho == pytest.approx(alone.rho)
+    assert together.high - together.low == pytest.approx(width, rel=0.15)
+    apart = spearman(np.repeat(left, 20), np.repeat(right, 20))
+    assert apart.high - apart.low < 0.5 * width
 
 
 def test_the_interval_covers() -> None:
