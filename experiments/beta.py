@@ -260,7 +260,7 @@ def _worse_below(results: Results, ours: bool = False) -> Claim:
     return judged(
         says,
         bool(gap > noise),
-        f"{100 * gap:.2f} points, standard deviations {100 * noise:.2f}: {_all_of(cells)}",
+        f"{number(100 * gap, '.2f')} points, standard deviations {100 * noise:.2f}: {_all_of(cells)}",
         prior,
     )
 
@@ -272,7 +272,7 @@ def _why(prior: Results) -> Claim:
     if pairs.shape[1] < 8:
         return judged(says, None, f"only {pairs.shape[1]} runs")
     rho = spearman(pairs[0], pairs[1])
-    found = f"Spearman ρ = {rho.rho:.2f} ({rho.low:.2f} to {rho.high:.2f}) over {pairs.shape[1]} runs; cosines "
+    found = f"{rho} over {pairs.shape[1]} runs; cosines "
     return judged(says, rho.low > 0.0, found + _all_of(_fixed(prior), "cosine, last", ".3f", 1.0))
 
 
@@ -283,7 +283,7 @@ def _losses(prior: Results, corrected: Results, name: str, bad: tuple[float, str
     if found[0] is None:
         return judged(says, None, "not run")
     parts = [
-        f"{rule} Spearman ρ = {one.rho:.2f} ({one.low:.2f} to {one.high:.2f})"
+        f"{rule} {one}"
         for rule, one in zip(("one-sided vector field", "AsymEP"), found, strict=True)
         if one is not None
     ]
@@ -322,7 +322,7 @@ def _corrected(prior: Results, corrected: Results) -> Claim:
             )
     if not rows:
         return judged(says, None, "not run")
-    return judged(says, better == len(rows), f"{better} of {len(rows)} nudges; " + "; ".join(rows))
+    return judged_each(says, better, len(rows), "nudges; " + "; ".join(rows))
 
 
 def _settled(prior: Results) -> Claim:

@@ -304,7 +304,7 @@ def _fewer_steps(usual: Results) -> Claim:
     if pairs.shape[1] < 8:
         return judged(says, None, f"only {pairs.shape[1]} runs")
     rho = spearman(pairs[0], pairs[1])
-    found = f"Spearman ρ = {rho.rho:.2f}, 95 % interval {rho.low:.2f} to {rho.high:.2f}, {pairs.shape[1]} runs"
+    found = f"{rho}, {pairs.shape[1]} runs"
     return judged(says, rho.low > 0.0, found, "43–44 steps (looped MLP), 17–24 (ModernEqProp)")
 
 

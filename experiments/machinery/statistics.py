@@ -17,6 +17,9 @@ class Correlation:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"Spearman ρ = {self.rho:.2f} ({self.low:.2f} to {self.high:.2f})".replace("-", "−")
+
 
 def spearman(
     left: Float64[np.ndarray, " samples"],
