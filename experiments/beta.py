@@ -396,30 +396,51 @@ def figure(results: Results) -> Figure:
             )  # fmt: skip
             panel.set_xscale("log")
     key(axes[0, 0])
-    _courses(axes[1, 0], results, ACCURACY, "Accuracy over training", "test accuracy (%)", 100.0)
-    _courses(axes[1, 1], results, "diagnostics/L", "Lipschitz constant over training", "largest ‖Dρ'‖₂", 1.0)
+    axes[0, 0].set_ylim(top=100.0)
+    axes[0, 1].set_ylim(top=1.0)
+    if _courses(axes[1, 0], results, ACCURACY, "Accuracy over training", "test accuracy (%)", 100.0):
+        # Where most of training goes on.
+        low = min(100.0 * float(run.arrays[ACCURACY][1:].min()) for cell in results for run in cell.runs)
+        axes[1, 0].set_ylim(max(low, 75.0), 100.0)
+    if _courses(
+        axes[1, 1],
+        results,
+        "diagnostics/L",
+        "Lipschitz constant over training",
+        "largest ‖Dρ'‖₂",
+        1.0,
+        logarithmic=True,
+    ):
+        key(axes[1, 1], beside=True)
     return page
 
 
-def _courses(axes: Axes, results: Results, name: str, title: str, what: str, scale: float) -> None:
+DRAWN = 3
+"""Fixed nudges whose courses are drawn: the smallest, the largest, and one between."""
+
+
+def _courses(
+    axes: Axes, results: Results, name: str, title: str, what: str, scale: float = 1.0, logarithmic: bool = False
+) -> bool:
+    """Curves over training of the nudges that change and of a few that do not; whether there are any."""
     cells = [c for c in results if c.configuration.rule == "one-sided vector field"]
     moving = [c for c in cells if (c.configuration.last_beta, c.configuration.follow) != (None, None)]
-    # All nudges that change, and as many fixed ones as there are colours left.
-    cells = [c for c in cells if c not in moving][: len(CYCLE) - len(moving)] + moving
+    fixed = sorted((c for c in cells if c not in moving), key=lambda cell: cell.configuration.beta)
+    places = np.linspace(0, len(fixed) - 1, min(DRAWN, len(fixed))).round().astype(int)
     drawn = False
-    for color, cell in zip(CYCLE, cells, strict=False):
+    for color, cell in zip(CYCLE, [*(fixed[i] for i in places), *moving], strict=False):
         runs = [run.arrays[name] for run in cell.runs if name in run.arrays]
         if runs and len({len(r) for r in runs}) == 1:
             drawn = True
             last = cell.configuration.last_beta
             word = f"β = {cell.configuration.beta:g}" + ("" if last is None else f" to {last:g}")
             word += "" if cell.configuration.follow is None else " and up"
-            line(axes, np.arange(len(runs[0])), scale * np.array(runs), word, color)
+            line(axes, np.arange(len(runs[0])), scale * np.array(runs), word, color, logarithmic)
     if drawn:
-        dress(axes, title, "one-sided vector field", "epoch", what)
-        key(axes)
+        dress(axes, title, "one-sided vector field, mean and sd over seeds", "epoch", what)
     else:
         nothing(axes, "the curves were not kept")
+    return drawn
 
 
 EXPERIMENT = Experiment(
