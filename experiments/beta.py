@@ -400,17 +400,10 @@ def figure(results: Results) -> Figure:
     axes[0, 1].set_ylim(top=1.0)
     if _courses(axes[1, 0], results, ACCURACY, "Accuracy over training", "test accuracy (%)", 100.0):
         # Where most of training goes on.
-        low = min(100.0 * float(run.arrays[ACCURACY][1:].min()) for cell in results for run in cell.runs)
+        low = min(100.0 * float(run.arrays[ACCURACY][1:].min(initial=1.0)) for cell in results for run in cell.runs)
         axes[1, 0].set_ylim(max(low, 75.0), 100.0)
-    if _courses(
-        axes[1, 1],
-        results,
-        "diagnostics/L",
-        "Lipschitz constant over training",
-        "largest ‖Dρ'‖₂",
-        1.0,
-        logarithmic=True,
-    ):
+    title = "Lipschitz constant over training"
+    if _courses(axes[1, 1], results, "diagnostics/L", title, "largest ‖Dρ'‖₂", logarithmic=True):
         key(axes[1, 1], beside=True)
     return page
 
