@@ -50,6 +50,9 @@ OF_A_LAYER = (
 
 DAMPING = (0.8, 0.9, 0.95)
 
+FEWEST = 8
+"""Runs that a rank correlation wants."""
+
 ACCURACY = "history/test_accuracy"
 
 GOES_WITH = {
@@ -269,7 +272,7 @@ def _why(prior: Results) -> Claim:
     says = "accuracy follows the gradient's cosine with the true one"
     pairs = np.array([prior.values("cosine, last"), prior.values("accuracy")])
     pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
-    if pairs.shape[1] < 8:
+    if pairs.shape[1] < FEWEST:
         return judged(says, None, f"only {pairs.shape[1]} runs")
     rho = spearman(pairs[0], pairs[1])
     found = f"{rho} over {pairs.shape[1]} runs; cosines "
@@ -281,7 +284,7 @@ def _losses(prior: Results, corrected: Results, name: str, bad: tuple[float, str
     says = f"an epoch of the one-sided vector field loses accuracy where at its beginning {words}"
     found = [_with_losses(rows, name, sign) for rows in (prior, corrected)]
     if found[0] is None:
-        return judged(says, None, "not run")
+        return judged(says, None, f"fewer than {FEWEST} runs")
     parts = [
         f"{rule} {one}"
         for rule, one in zip(("one-sided vector field", "AsymEP"), found, strict=True)
@@ -303,7 +306,7 @@ def _with_losses(results: Results, name: str, sign: float) -> Correlation | None
                 losses.append(accuracy[:epoch].max() - accuracy[epoch])
                 values.append(sign * curve[epoch - 1])
                 runs.append(i)
-    if len(set(runs)) < 8:
+    if len(set(runs)) < FEWEST:
         return None
     return spearman(np.array(losses), np.array(values), groups=np.array(runs))
 

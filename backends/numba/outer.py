@@ -10,40 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from neuro_eq.backends.numba.compilation import compiled, entry
-from neuro_eq.backends.numba.tile import BYTES, ROWS, VECTORS, panel_vectors, tile_of
+from neuro_eq.backends.numba.tile import BYTES, ROWS, VECTORS, panel_vectors, strip_of
 
 TERMS = 128
 """Samples that are summed over at a time: as many rows of a panel, at most 192 bytes each, fit into that cache."""
 
-_large_3, _large_2, _large_1 = (tile_of(ROWS, vectors, transposed=True) for vectors in (3, 2, 1))
-_row_3, _row_2, _row_1 = (tile_of(1, vectors, transposed=True) for vectors in (3, 2, 1))
-
-
-@compiled
-def _strip(like, vectors, rows, a, lda, b, c, ldc, terms, added):  # type: ignore[no-untyped-def]
-    """All rows of one panel."""
-    size = like.itemsize
-    r = 0
-    while rows - r >= ROWS:
-        at, to = a + r * size, c + r * ldc * size
-        on = to if added else 0
-        if vectors == 3:
-            _large_3(like, at, lda, b, to, ldc, terms, on)
-        elif vectors == 2:
-            _large_2(like, at, lda, b, to, ldc, terms, on)
-        else:
-            _large_1(like, at, lda, b, to, ldc, terms, on)
-        r += ROWS
-    while r < rows:
-        at, to = a + r * size, c + r * ldc * size
-        on = to if added else 0
-        if vectors == 3:
-            _row_3(like, at, lda, b, to, ldc, terms, on)
-        elif vectors == 2:
-            _row_2(like, at, lda, b, to, ldc, terms, on)
-        else:
-            _row_1(like, at, lda, b, to, ldc, terms, on)
-        r += 1
+_strip = strip_of(transposed=True)
 
 
 @compiled
@@ -73,10 +45,10 @@ def outer_sums(post, pre, factor, out, added, first_row, end_row, first_panel, e
             for first in range(0, batch, TERMS):
                 terms = min(TERMS, batch - first)
                 _pack(pre, factor, first, terms, begin, vectors * lanes, panel)
+                sums = out.ctypes.data + (first_row * width + begin) * size
                 _strip(
                     out, vectors, end_row - first_row, post.ctypes.data + (first * units + first_row) * size, units,
-                    panel.ctypes.data, out.ctypes.data + (first_row * width + begin) * size, width, terms,
-                    added or first > 0,
+                    panel.ctypes.data, sums, width, terms, sums if added or first > 0 else 0,
                 )  # fmt: skip
         begin += vectors * lanes
 

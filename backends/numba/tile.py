@@ -69,7 +69,7 @@ def _spread(builder: Any, value: Any, vector: Any) -> Any:
     )
 
 
-def tile_of(rows: int, vectors: int, transposed: bool = False) -> Kernel:
+def _tile(rows: int, vectors: int, transposed: bool) -> Kernel:
     """``c = base + a · b`` of ``rows × vectors·lanes`` numbers, by addresses and leading dimensions; base 0 is none.
 
     With ``transposed`` it is ``aᵀ``: what stands in one row of a goes into all rows of the tile.
@@ -161,45 +161,60 @@ def tile_of(rows: int, vectors: int, transposed: bool = False) -> Kernel:
     return tile
 
 
-_large_3, _large_2, _large_1 = (tile_of(ROWS, vectors) for vectors in (3, 2, 1))
-_small_3, _small_2, _small_1 = (tile_of(2, vectors) for vectors in (3, 2, 1))
-_row_3, _row_2, _row_1 = (tile_of(1, vectors) for vectors in (3, 2, 1))
+def _tiles(rows: int, transposed: bool) -> Kernel:
+    """Tiles of so many rows and of as many vectors as they are called with."""
+    three, two, one = (_tile(rows, vectors, transposed) for vectors in (3, 2, 1))
+
+    def tile(like, vectors, a, lda, b, c, ldc, depth, base):  # type: ignore[no-untyped-def]
+        """``like`` is an array whose precision is meant."""
+
+    @overload(tile)
+    def _of_any_width(like, vectors, a, lda, b, c, ldc, depth, base):  # type: ignore[no-untyped-def]
+        def call(like, vectors, a, lda, b, c, ldc, depth, base):  # type: ignore[no-untyped-def]
+            if vectors == 3:
+                three(like, a, lda, b, c, ldc, depth, base)
+            elif vectors == 2:
+                two(like, a, lda, b, c, ldc, depth, base)
+            else:
+                one(like, a, lda, b, c, ldc, depth, base)
+
+        return call
+
+    return tile
 
 
-@compiled
-def _strip(like, vectors, rows, a, lda, b, c, ldc, depth, base):  # type: ignore[no-untyped-def]
-    """All rows of one panel."""
-    size = like.itemsize
-    r = 0
-    while rows - r >= ROWS:
-        at, to = a + r * lda * size, c + r * ldc * size
-        on = base + r * ldc * size if base != 0 else 0
-        if vectors == 3:
-            _large_3(like, at, lda, b, to, ldc, depth, on)
-        elif vectors == 2:
-            _large_2(like, at, lda, b, to, ldc, depth, on)
-        else:
-            _large_1(like, at, lda, b, to, ldc, depth, on)
-        r += ROWS
-    while rows - r >= 2:
-        at, to = a + r * lda * size, c + r * ldc * size
-        on = base + r * ldc * size if base != 0 else 0
-        if vectors == 3:
-            _small_3(like, at, lda, b, to, ldc, depth, on)
-        elif vectors == 2:
-            _small_2(like, at, lda, b, to, ldc, depth, on)
-        else:
-            _small_1(like, at, lda, b, to, ldc, depth, on)
-        r += 2
-    if r < rows:
-        at, to = a + r * lda * size, c + r * ldc * size
-        on = base + r * ldc * size if base != 0 else 0
-        if vectors == 3:
-            _row_3(like, at, lda, b, to, ldc, depth, on)
-        elif vectors == 2:
-            _row_2(like, at, lda, b, to, ldc, depth, on)
-        else:
-            _row_1(like, at, lda, b, to, ldc, depth, on)
+def strip_of(transposed: bool = False) -> Kernel:
+    """All rows of one panel, ``c = base + a · b`` or with ``aᵀ``, by tiles as large as there are rows for."""
+    large, small, single = (_tiles(rows, transposed) for rows in (ROWS, 2, 1))
+
+    def strip(like, vectors, rows, a, lda, b, c, ldc, depth, base):  # type: ignore[no-untyped-def]
+        """``like`` is an array whose precision is meant."""
+
+    @overload(strip)
+    def _of_all_rows(like, vectors, rows, a, lda, b, c, ldc, depth, base):  # type: ignore[no-untyped-def]
+        def call(like, vectors, rows, a, lda, b, c, ldc, depth, base):  # type: ignore[no-untyped-def]
+            size = like.itemsize
+            step = size if transposed else lda * size
+            r = 0
+            while r < rows:
+                at, down = a + r * step, r * ldc * size
+                on = base + down if base != 0 else 0
+                if rows - r >= ROWS:
+                    large(like, vectors, at, lda, b, c + down, ldc, depth, on)
+                    r += ROWS
+                elif rows - r >= 2:
+                    small(like, vectors, at, lda, b, c + down, ldc, depth, on)
+                    r += 2
+                else:
+                    single(like, vectors, at, lda, b, c + down, ldc, depth, on)
+                    r += 1
+
+        return call
+
+    return strip
+
+
+_strip = strip_of()
 
 
 @compiled

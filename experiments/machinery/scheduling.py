@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
+from unittest.mock import patch
 
 from neuro_eq.errors import BackendError
 from neuro_eq.experiments.machinery.execution import Finished, Job, execute
@@ -157,7 +158,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
                 yield client
             return
         with (
-            _environment(KEPT_MEMORY, dask.config.get("distributed.nanny.pre-spawn-environ")),
+            patch.dict(os.environ, KEPT_MEMORY),  # what Dask adds to it ends here, too
             LocalCluster(
                 n_workers=workers,
                 threads_per_worker=1,
@@ -171,17 +172,3 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Any]:
         ):
             client.register_plugin(LeavesInterruptions())
             yield client
-
-
-@contextmanager
-def _environment(values: Mapping[str, str], others: Iterable[str]) -> Iterator[None]:
-    """Set variables for a while; of ``others``, which Dask sets for good, none is left either."""
-    before = {name: os.environ.get(name) for name in (*values, *others)}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value

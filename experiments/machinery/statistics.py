@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from neuro_eq.experiments.machinery.results import number
+
 
 @dataclass(frozen=True)
 class Correlation:
@@ -18,7 +20,8 @@ class Correlation:
     high: float
 
     def __str__(self) -> str:
-        return f"Spearman ρ = {self.rho:.2f} ({self.low:.2f} to {self.high:.2f})".replace("-", "−")
+        rho, low, high = (number(value, ".2f") for value in (self.rho, self.low, self.high))
+        return f"Spearman ρ = {rho} ({low} to {high})"
 
 
 def spearman(

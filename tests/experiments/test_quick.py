@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from typer.testing import CliRunner
 
 import neuro_eq as ne
 from neuro_eq.experiments.adaptive_compute import READ, Course, auroc, exits, least_threshold
+from neuro_eq.experiments.beta import ACCURACY, FEWEST, _with_losses
 from neuro_eq.experiments.commands import app
 from neuro_eq.experiments.contraction import APART, Contraction, energy_rise, from_many_starts
 from neuro_eq.experiments.contraction import run as run_contraction
 from neuro_eq.experiments.machinery.catalogue import EXPERIMENTS, find
+from neuro_eq.experiments.machinery.provenance import Provenance
+from neuro_eq.experiments.machinery.results import Cell, Results, Run
 from neuro_eq.experiments.machinery.store import found_in
 from neuro_eq.experiments.training.footprint import footprint, parameter_bytes
 from neuro_eq.experiments.training.loop import Learned
@@ -142,6 +146,32 @@ def test_a_footprint_is_taken_with_the_memory_of_a_user(monkeypatch: pytest.Monk
     footprint(ne.models.looped_mlp(3, 4, 2), way="local")
     assert "PATH" in seen
     assert not [name for name in seen if name.startswith("MALLOC_")]
+
+
+def test_losses_of_accuracy_are_held_against_the_epoch_before() -> None:
+    """Runs that lose what a curve says one epoch earlier, and runs that do not listen to it."""
+    configuration = find("beta").configurations("quick")[0]
+
+    def results(listens: bool) -> Results:
+        runs = []
+        for seed in range(FEWEST):
+            rng = np.random.default_rng(seed)
+            curve, noise = rng.random(16), rng.random(16)
+            lost = np.concatenate([[0.0], (curve if listens else noise)[:-1]])
+            arrays = {ACCURACY: 1.0 - 0.1 * lost, "diagnostics/L": curve}
+            runs.append(Run(seed, {}, Provenance(code=""), partial(dict, arrays)))
+        return Results(find("beta"), "quick", (Cell(configuration, tuple(runs)),))
+
+    found, lost = _with_losses(results(True), "diagnostics/L", 1.0), _with_losses(results(False), "diagnostics/L", 1.0)
+    assert found is not None
+    assert lost is not None
+    assert found.low > 0.8
+    assert lost.low < 0.0 < lost.high
+    turned = _with_losses(results(True), "diagnostics/L", -1.0)
+    assert turned is not None
+    assert turned.rho == pytest.approx(-found.rho)
+    few = Results(find("beta"), "quick", (Cell(configuration, results(True).cells[0].runs[1:]),))
+    assert _with_losses(few, "diagnostics/L", 1.0) is None
 
 
 def test_curves_have_an_entry_for_every_epoch() -> None:
