@@ -10,7 +10,7 @@ The loop is written in LLVM's own vectors, as a compiler does not keep a local a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -67,6 +67,17 @@ def _spread(builder: Any, value: Any, vector: Any) -> Any:
     return builder.shuffle_vector(
         first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
     )
+
+
+def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The function by a name of its own.
+
+    Compiled code finds what it calls by names, which Numba makes of a function's name, the types of its arguments and a
+    count that begins anew in every process.  So closures that differ in what they close over must not share a name:
+    kernels that different processes have compiled would call each other's.
+    """
+    function.__name__ = function.__qualname__ = name
+    return function
 
 
 def _tile(rows: int, vectors: int, transposed: bool) -> Kernel:
@@ -156,7 +167,7 @@ def _tile(rows: int, vectors: int, transposed: bool) -> Kernel:
         def call(like: Any, a: Any, lda: Any, b: Any, c: Any, ldc: Any, depth: Any, base: Any) -> None:
             chosen(a, lda, b, c, ldc, depth, base)
 
-        return call
+        return _named(call, f"tile_{rows}_{vectors}_{transposed}")
 
     return tile
 
@@ -178,7 +189,7 @@ def _tiles(rows: int, transposed: bool) -> Kernel:
             else:
                 one(like, a, lda, b, c, ldc, depth, base)
 
-        return call
+        return _named(call, f"tiles_{rows}_{transposed}")
 
     return tile
 
@@ -209,7 +220,7 @@ def strip_of(transposed: bool = False) -> Kernel:
                     single(like, vectors, at, lda, b, c + down, ldc, depth, on)
                     r += 1
 
-        return call
+        return _named(call, f"strip_{transposed}")
 
     return strip
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -82,6 +87,42 @@ def test_no_sum_depends_on_how_it_is_shared_out(batch: int, n_post: int, n_pre: 
     alone = _summed(post, pre, 0.7, 1, twice=True)
     for threads in (2, 3, 16):
         np.testing.assert_array_equal(_summed(post, pre, 0.7, threads, twice=True), alone)
+
+
+COMPILED = """
+import numba.core.funcdesc as descriptions
+import numpy as np
+from neuro_eq.backends.numba import outer, packing, tile
+
+meant, make = {}, descriptions.PythonFunctionDescriptor.from_specialized_function.__func__
+
+def noted(cls, code, *args, **options):
+    made, function = make(cls, code, *args, **options), code.func_id.func
+    held = [cell.cell_contents for cell in function.__closure__ or ()]
+    meant.setdefault((made.modname, made.qualname, made.argtypes), []).append((function.__code__, held))
+    return made
+
+descriptions.PythonFunctionDescriptor.from_specialized_function = classmethod(noted)
+for dtype in ("float32", "float64"):
+    x, w = np.ones((9, 40), dtype), np.ones((40, 80), dtype)
+    out = np.empty((9, 80), dtype)
+    tile.multiply(x.ravel(), 0, 40, 40, packing.packed_rows(w), 0, out.reshape(-1), 0, 80, 9)
+    outer.outer_sums(x.T.copy(), w, x.dtype.type(1), out, False, *outer.shares(9, 80 // tile.LANES[dtype], 1)[0])
+ours = {name: found for name, found in meant.items() if name[0].startswith("neuro_eq")}
+print(len(ours), *(name[1] for name, found in ours.items() if any(other != found[0] for other in found)))
+"""
+
+
+@pytest.mark.slow
+def test_of_two_kernels_of_one_name_and_types_both_do_the_same(tmp_path: Path) -> None:
+    """Numba tells them apart by a count of its own that begins anew in every process: out of a cache that several have
+    filled, one would be called for the other."""
+    where = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", COMPILED], env=where, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    count, *doubtful = done.stdout.split()
+    assert doubtful == []
+    assert int(count) > 30
 
 
 def test_shares_are_all_of_a_matrix_once() -> None:
