@@ -64,7 +64,7 @@ def sides(x: Array) -> Array:
 
 def all_finite(x: Inexact[Array, ...]) -> bool:
     """Whether every number of an array is finite."""
-    xp = array_namespace(x)
+    xp = np if isinstance(x, np.ndarray) else array_namespace(x)
     # A sum is finite only if all its terms are, and takes a fraction of the time; finite terms may overflow in it.
     with np.errstate(all="ignore"):
         return bool(xp.isfinite(xp.sum(x))) or bool(xp.all(xp.isfinite(x)))

@@ -279,20 +279,15 @@ class Engine(ABC):
         else:
             record.relaxation(self, task, settling, resumed=start)
         snapshot = settling.snapshot()
-        with np.errstate(all="ignore"):
-            found = tuple(
-                Equilibrium(
-                    states=states,
-                    activities=self.dynamics.activities(states, task.inputs, self._theta)
-                    if snapshot.activities is None
-                    else {**task.inputs, **snapshot.activities[k]},
-                    steps=snapshot.steps,
-                    residual=snapshot.residual[k],
-                    status=snapshot.status,
-                    beta=betas[k],
-                )
-                for k, states in enumerate(snapshot.states)
-            )
+        if snapshot.activities is None:
+            with np.errstate(all="ignore"):
+                activities = [self.dynamics.activities(u, task.inputs, self._theta) for u in snapshot.states]
+        else:
+            activities = [{**task.inputs, **a} for a in snapshot.activities]
+        found = tuple(
+            Equilibrium(states, activities[k], snapshot.steps, snapshot.residual[k], snapshot.status, betas[k])
+            for k, states in enumerate(snapshot.states)
+        )
         if record is not None:
             record.settled(self, task, found)
         return found if grouped else found[0]

@@ -322,14 +322,20 @@ class Network(Frozen):
     def project(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The nearest admissible parameters: each synapse's and each activation's own projection."""
         projected = dict(parameters)
-        for synapse in self.synapses:
-            own = {name: parameters[f"{synapse.name}.{name}"] for name in synapse.parameter_shapes(self.shapes)}
-            projected.update({f"{synapse.name}.{name}": value for name, value in synapse.project(own).items()})
-        for population in self.free:
-            rho = population.activation
-            own = {name: parameters[f"{population.name}.{name}"] for name in rho.parameter_shapes(population.shape)}
-            projected.update({f"{population.name}.{name}": value for name, value in rho.project(own).items()})
+        for owner, names in self._owners:
+            own = owner.project({name: parameters[full] for name, full in names.items()})
+            projected.update({names[name]: value for name, value in own.items()})
         return projected
+
+    @cached_property
+    def _owners(self) -> tuple[tuple[Synapse | Activation, dict[str, str]], ...]:
+        """Synapses and activations that have parameters, each with its own names of them and the network's."""
+        owners: list[tuple[str, Synapse | Activation, Iterable[str]]] = [
+            *((s.name, s, s.parameter_shapes(self.shapes)) for s in self.synapses),
+            *((p.name, p.activation, p.activation.parameter_shapes(p.shape)) for p in self.free),
+        ]
+        found = ((owner, {name: f"{full}.{name}" for name in names}) for full, owner, names in owners)
+        return tuple((owner, names) for owner, names in found if names)
 
 
 def _items(value: Any, field: str) -> Iterable[tuple[str, Any]]:

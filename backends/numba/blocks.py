@@ -14,7 +14,7 @@ from neuro_eq.backends.numba.families import FamilyTables
 from neuro_eq.backends.numba.kernels import codes
 from neuro_eq.backends.numba.kernels.activities import activate
 from neuro_eq.backends.numba.kernels.families import Families
-from neuro_eq.backends.numba.kernels.layout import add_squares_of, gather, repeat, spread
+from neuro_eq.backends.numba.kernels.layout import add_squares_of, gather, repeat, report, spread
 from neuro_eq.backends.numba.kernels.settling import settle_block
 from neuro_eq.backends.numba.plan import Plan
 from neuro_eq.backends.numba.still import Part, Still
@@ -30,6 +30,8 @@ LARGEST = 128
 """Samples in a block: the more there are, the less often the weights are read; their states shall stay in cache."""
 GRAIN = 8
 """Blocks are multiples of this, so that the rows fill whole tiles."""
+ORDER = np.arange(LARGEST)
+"""The samples of a block, in the order of the batch."""
 
 SOLVER_CODES: dict[type[Solver], int] = {
     Picard: codes.PICARD,
@@ -65,6 +67,7 @@ class Block:
         layout: Plan,
         task: Task,
         samples: slice,
+        targets: np.ndarray,
     ) -> None:
         self.samples = samples
         self.count = samples.stop - samples.start
@@ -76,30 +79,28 @@ class Block:
         self.u, self.a, self.still, self.drive = (self.buffers.take(rows * layout.units) for _ in range(4))
         corrected = task.anchor is not None
         self.corrections = layout.corrections if corrected else layout.corrections[:0]
-        self.anchor = np.zeros(0, dtype)
+        nothing = layout.nothing
+        self.anchor, self.deltas = nothing, nothing.reshape(2, 0)
         if task.anchor is not None:
-            self.anchor = np.zeros_like(self.u)
+            self.anchor, self.deltas = np.zeros_like(self.u), np.zeros((2, self.u.size), dtype)
             self._fill(self.anchor, {p.name: flat(task.anchor[p.name][samples]) for p in self.free})
-        self.deltas = np.zeros((2, self.u.size if corrected else 0), dtype)
         nudged = task.target is not None
         wide = int(layout.populations[codes.STRIDE, layout.cost[1]]) if nudged else 0
-        self.bare = np.zeros(rows * wide, dtype)
-        self.y = np.zeros((self.count, int(layout.cost[2]) if nudged else 0), dtype)
-        if task.target is not None:
-            self.y[:, : task.target.shape[1]] = task.target[samples]
-        self.y = self.y.ravel()
-        self.logits = np.zeros(rows * int(layout.cost[2]) if nudged else 0, dtype)
-        depth = task.solver.m if isinstance(task.solver, Anderson) else 0
-        self.images = np.zeros((depth, self.u.size if depth else 0), dtype)
-        self.residuals = np.zeros_like(self.images)
-        self.grams = np.zeros(rows * depth * depth)
-        self.place = np.arange(self.count)
+        # What the kernels write before they read it is not filled: threads that make blocks wait for each other.
+        self.bare = np.empty(rows * wide, dtype)
+        self.logits = np.empty(rows * targets.shape[1], dtype)
+        self.y = targets[samples].reshape(-1)
+        self.images = self.residuals = nothing.reshape(0, 0)
+        self.grams = np.zeros(0)
+        if isinstance(task.solver, Anderson):
+            depth = task.solver.m
+            self.images, self.residuals = (np.zeros((depth, self.u.size), dtype) for _ in range(2))
+            self.grams = np.zeros(rows * depth * depth)
+        self.place, self.steps, self.status = np.empty((3, self.count), np.int64)
+        self.residual = np.empty(rows)
         # Copies: a read-only array is another type, for which Numba would compile everything again.
         self.tol = np.full(self.count, -1.0) if task.tol is None else np.array(task.tol[samples])
         self.limit = np.full(self.count, DIVERGENCE)
-        self.steps = np.zeros(self.count, dtype=np.int64)
-        self.status = np.full(self.count, codes.MAX_STEPS, dtype=np.int64)
-        self.residual = np.full(rows, np.nan)
         self.moving = self.count
         self.families: Families | None = None
 
@@ -107,7 +108,7 @@ class Block:
         self, starts: Sequence[Activities], zero: Activities | None, part: Part, constants: np.ndarray
     ) -> Origin:
         """Begin with these potentials, one mapping a phase; ``zero`` is the one that needs not be read."""
-        nothing = np.zeros(0, self.layout.dtype)
+        nothing = self.layout.nothing
         code = codes.FROM_ZERO if all(start is zero for start in starts) else codes.FROM_POTENTIALS
         if code == codes.FROM_POTENTIALS:
             alike = all(other is starts[0] for other in starts)
@@ -119,7 +120,7 @@ class Block:
             rows = self.residual.size
             for i in range(len(self.free)):
                 activate(self.layout.populations, i, constants, self.u, self.a, rows, rows)
-        return Origin(code, np.arange(self.count), nothing, nothing, part.drive, nothing)
+        return Origin(code, ORDER[: self.count], nothing, nothing, part.drive, nothing)
 
     def begin_where(self, rest: Block) -> Origin:
         """Begin where a block of the same samples, in one phase without a nudge, ended: its last drive is known."""
@@ -222,6 +223,7 @@ class BlockSettling(Settling):
         self.weights, self.constants, self.readout, self.bias = engine.packed()
         nothing = np.array([codes.NO_COST, 0, 0], dtype=np.int64)
         self.cost = layout.cost if task.target is not None else nothing
+        self.targets = self._targets()
         self.taken = 0
         self.slices = cuts(self.batch, engine.threads)
         self._blocks: list[Block | None] = [None] * len(self.slices)
@@ -233,17 +235,25 @@ class BlockSettling(Settling):
         self.starts = [] if self.rest is not None else _as_arrays(task.starts)
         self.activities = self._room()
 
+    def _targets(self) -> np.ndarray:
+        """``(batch, stride)``, and no columns where nothing is nudged; each block's rows are its own."""
+        target = self.task.target
+        found = np.zeros((self.batch, 0 if target is None else int(self.cost[2])), self.engine.dtype)
+        if target is not None:
+            found[:, : target.shape[1]] = target
+        return found
+
     def _block(self, i: int) -> Block:
         """A block, made by the thread that first needs it."""
         block = self._blocks[i]
         if block is None:
-            block = self._blocks[i] = Block(self.engine, self.layout, self.task, self.slices[i])
+            block = self._blocks[i] = Block(self.engine, self.layout, self.task, self.slices[i], self.targets)
         return block
 
     @property
     def blocks(self) -> list[Block]:
-        """All of them."""
-        return [self._block(i) for i in range(len(self.slices))]
+        """All of them, once they have begun."""
+        return [block for block in self._blocks if block is not None]
 
     def advance(self, steps: int) -> bool:
         end = min(self.taken + steps, self.task.max_steps)
@@ -257,8 +267,9 @@ class BlockSettling(Settling):
         return not moves
 
     def _origin(self, i: int) -> Origin:
-        block = self._block(i)
+        # Before the block, as this is long: another thread has the interpreter meanwhile.
         part = self.still.part(i)
+        block = self._block(i)
         if self.rest is not None:
             origin = block.begin_where(self.rest.blocks[i])
         else:
@@ -268,10 +279,9 @@ class BlockSettling(Settling):
         return origin
 
     def _settle(self, i: int, end: int) -> None:
-        layout, block = self.layout, self._block(i)
-        if self.taken == 0:
-            origin = self._origin(i)
-        else:
+        layout, origin = self.layout, self._origin(i) if self.taken == 0 else None
+        block = self._block(i)
+        if origin is None:
             origin = Origin(codes.GOING_ON, block.place, block.u, block.a, block.still, block.drive)
         first = layout.readout.items[0].size if layout.readout.items else 0
         block.moving = settle_block(
@@ -290,10 +300,7 @@ class BlockSettling(Settling):
         residual = np.empty((self.phases, self.batch))
         steps, status = (np.empty(self.batch, dtype=np.int64) for _ in range(2))
         for block in self.blocks:
-            where = block.samples.start + block.place
-            residual[:, where] = block.residual.reshape(block.count, self.phases).T
-            steps[where] = block.steps
-            status[where] = block.status
+            report(block.place, block.residual, block.steps, block.status, block.samples.start, residual, steps, status)
         ended = not any(block.moving for block in self.blocks)
         states: tuple[Activities, ...]
         if not ended:

@@ -48,7 +48,7 @@ class Descent:
                 theta = parameters[name]
                 old = [theta, gradient[name], *(state.moments[moment][name] for moment in optimizer.moments)]
                 new = [array.reshape(-1)[piece] for array in found[name]]
-                taken([np.ravel(array)[piece] for array in old], new, optimizer.decay(name, theta, rate))
+                taken([array.reshape(-1)[piece] for array in old], new, optimizer.decay(name, theta, rate))
                 if not is_finite(new[0]):
                     bad.add(name)
 

@@ -10,7 +10,7 @@ work, and float32 loses less.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 
@@ -59,6 +59,8 @@ class Learned:
 
 def learn(learned: Mapping[str, Learned], workers: Workers) -> dict[str, Array]:
     """Compute the gradients of several weight matrices."""
+    if not learned:
+        return {}
     numbers = sum(one.sums.size * sum(len(post) for _, post, _ in one.ends) for one in learned.values()) // A_MOVE
     workers.run([task for one in learned.values() for task in one.tasks(workers.threads)], numbers)
     return {name: one.weight for name, one in learned.items()}
@@ -82,12 +84,15 @@ class Hebbian:
         """``[∂G/∂θ(above) − ∂G/∂θ(below)]/width``, mean over the batch."""
         clamped = {p.name for p in self.spec.clamped}
 
-        @cache
+        differences: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
         def difference(name: str) -> tuple[np.ndarray, np.ndarray]:
-            higher, lower = flat(above[name]), flat(below[name])
-            out, total = np.empty_like(lower), np.zeros(lower.shape[1], lower.dtype)
-            subtract_and_sum(lower, higher, out, total)
-            return out, total
+            if name not in differences:
+                higher, lower = flat(above[name]), flat(below[name])
+                out, total = np.empty_like(lower), np.zeros(lower.shape[1], lower.dtype)
+                subtract_and_sum(lower, higher, out, total)
+                differences[name] = out, total
+            return differences[name]
 
         def change(name: str) -> np.ndarray:
             return difference(name)[0]

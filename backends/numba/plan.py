@@ -74,6 +74,11 @@ class Plan:
         return dict(zip(self.names, self.places, strict=True))
 
     @cached_property
+    def nothing(self) -> np.ndarray:
+        """No numbers, of the plan's precision: for the kernels' arguments that a relaxation has no use for."""
+        return np.zeros(0, self.dtype)
+
+    @cached_property
     def units(self) -> int:
         """Numbers in a row of all free units, filling included."""
         return sum(wide for _, wide in self.places)

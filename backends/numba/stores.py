@@ -53,7 +53,8 @@ class Factors:
     def packed(self, theta: Mapping[str, np.ndarray], workers: Workers) -> np.ndarray:
         """The matrices one after the other, in the order that the products take them in."""
         out = np.empty(sum(factor.size for factor in self.items), self.dtype)
-        workers.run([partial(factor.pack, theta, out) for factor in self.items], out.size)
+        if self.items:
+            workers.run([partial(factor.pack, theta, out) for factor in self.items], out.size)
         return out
 
 

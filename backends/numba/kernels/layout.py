@@ -70,3 +70,14 @@ def add_squares_of(populations, place, x, phases, phase, first, total):  # type:
         for i in range(count):
             row = (begin + i * wide) * phases + phase * wide
             total[first + place[i]] += squares(x[row : row + size])
+
+
+@brief
+def report(place, residual, steps, status, first, residuals, taken, ended):  # type: ignore[no-untyped-def]
+    """How the samples of a block ended, into ``residuals (phases, batch)`` and ``(batch,)``; it begins at ``first``."""
+    phases = residuals.shape[0]
+    for i in range(place.size):
+        to = first + place[i]
+        taken[to], ended[to] = steps[i], status[i]
+        for k in range(phases):
+            residuals[k, to] = residual[i * phases + k]

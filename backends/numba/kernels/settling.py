@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from neuro_eq.backends.numba.compilation import compiled, entry
@@ -14,6 +16,7 @@ from neuro_eq.backends.numba.kernels.codes import (
     FROM_ZERO,
     GAUSS_SEIDEL,
     GOING_ON,
+    MAX_STEPS,
     NO_COST,
     PICARD,
 )
@@ -44,6 +47,10 @@ def settle_block(  # type: ignore[no-untyped-def]
         How many samples still move.
     """
     capacity = residual.size
+    if beginning != GOING_ON:
+        steps[:], status[:], residual[:] = 0, MAX_STEPS, math.nan
+        for i in range(place.size):
+            place[i] = i
     driven = begin(
         populations, constants, beginning, linear and deltas.shape[1] == 0, u, a, still, drive, beta.size, capacity,
         rest_place, rest_u, rest_a, rest_still, rest_drive,
