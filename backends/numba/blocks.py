@@ -267,6 +267,9 @@ class BlockSettling(Settling):
         return not moves
 
     def _origin(self, i: int) -> Origin:
+        if self.taken > 0:
+            block = self._block(i)
+            return Origin(codes.GOING_ON, block.place, block.u, block.a, block.still, block.drive)
         # Before the block, as this is long: another thread has the interpreter meanwhile.
         part = self.still.part(i)
         block = self._block(i)
@@ -279,10 +282,7 @@ class BlockSettling(Settling):
         return origin
 
     def _settle(self, i: int, end: int) -> None:
-        layout, origin = self.layout, self._origin(i) if self.taken == 0 else None
-        block = self._block(i)
-        if origin is None:
-            origin = Origin(codes.GOING_ON, block.place, block.u, block.a, block.still, block.drive)
+        layout, origin, block = self.layout, self._origin(i), self._block(i)
         first = layout.readout.items[0].size if layout.readout.items else 0
         block.moving = settle_block(
             self.solver, self.alpha, layout.populations, layout.inlets, block.corrections, block.families,
