@@ -21,7 +21,7 @@ from neuro_eq.experiments.machinery.experiment import (
     Verdict,
     judged,
 )
-from neuro_eq.experiments.machinery.results import Cell, Results
+from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.tasks.transformers import TRANSFORMERS
 from neuro_eq.experiments.training.diagnostics import Diagnostics
 from neuro_eq.experiments.training.lessons import Lessons, Rule
@@ -163,9 +163,9 @@ def steps_to_settle(net: Engine, x: np.ndarray, alpha: float) -> np.ndarray:
 def verdict(results: Results) -> Verdict:
     """The earlier result, the bar, the twins, and the hardest digits."""
     claims: list[Claim] = []
-    for name in results.choices("network"):
+    for name in dict.fromkeys([*(row.network for row in results.planned), *results.choices("network")]):
         rows = results.where(network=name)
-        if str(name).startswith("prior") and rows.first(rule="one-sided vector field") is not None:
+        if name.startswith("prior"):
             claims += [_earlier(rows, name), _corrected(rows, name)]
         claims.append(_twins(rows, name))
     claims += [_bar(results), _hardest(results)]
@@ -237,9 +237,10 @@ def _hardest(results: Results) -> Claim:
 
 
 def _criteria(results: Results) -> tuple[Criterion, ...]:
-    best = max((cell.mean("accuracy") for cell in _local(results)), default=math.nan)
-    whole = _whole(results)
-    found = f"best local {100 * best:.2f} %" + ("" if whole else ", not of MNIST as a whole")
+    local = _local(results)
+    best = max((cell.mean("accuracy") for cell in local), default=math.nan)
+    whole = bool(local) and _whole(results)
+    found = f"best local {number(100 * best, '.2f')} %" + ("" if whole else ", not of MNIST as a whole")
     settled = results.values("not settled")
     share = float(np.mean(settled)) if settled.size else math.nan
     return (
@@ -248,7 +249,7 @@ def _criteria(results: Results) -> tuple[Criterion, ...]:
         Criterion(
             f"TERMINATE: more than half of the samples not converged in {SETTLES_IN} steps",
             None if math.isnan(share) else share > 0.5,
-            f"{100 * share:.1f} %",
+            f"{number(100 * share, '.1f')} %",
         ),
     )
 

@@ -85,6 +85,7 @@ def _section(experiment: Experiment, folder: Path, pictures: str) -> str:
             _verdict(experiment.verdict(results)),
             f"![The figure of {experiment.name}]({pictures}/{experiment.name}.png)",
             _folded(_table(results), len(list(results))),
+            *_missing(results),
             _settings(results),
             _made(kept),
         ]
@@ -116,6 +117,11 @@ def _folded(table: str, rows: int) -> str:
     if rows <= AT_ONCE:
         return table
     return f'??? note "All {rows} configurations"\n\n' + textwrap.indent(table, "    ")
+
+
+def _missing(results: Results) -> list[str]:
+    """What did not run is there, and says so."""
+    return [f"{NOT_RUN.capitalize()}: {cell('; '.join(results.not_run))}."] if results.not_run else []
 
 
 def _settings(results: Results) -> str:

@@ -83,6 +83,7 @@ Its networks are tiny and its runs short: what it says of the claims is no evide
 {% for cell in row.cells %}<td class="n">{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}
 </table></div>
+{% if part.not_run %}<p class="muted">Not run: {{ part.not_run }}.</p>{% endif %}
 
 <h2>Configuration</h2>
 <dl>{% for name, value in part.shared %}<dt>{{ name }}</dt><dd>{{ value }}</dd>{% endfor %}</dl>
@@ -152,6 +153,7 @@ def _part(results: Results) -> dict[str, Any]:
         "figure": base64.b64encode(drawn(results)).decode(),
         "columns": [column.title for column in columns],
         "rows": rows,
+        "not_run": "; ".join(results.not_run),
         "shared": [(name, _plain(value)) for name, value in shared.items()],
         "differ": ", ".join(differ),
         "made": [_provenance(made.model_dump()) for made in summary(results).made],

@@ -111,10 +111,21 @@ class Results:
     @property
     def extent(self) -> str:
         """How many configurations there are, and of how many where some did not run: ``24 of 68 configurations``."""
-        planned = [len(self.experiment.configurations(scale)) for scale in SCALES if scale == self.scale]
-        there = len(self.cells)
-        part = f"{there} of {planned[0]}" if planned and there < planned[0] else f"{there}"
-        return f"{part} configurations"
+        planned, there = len(self.planned), len(self.cells)
+        if there < planned:
+            return f"{there} of {planned} configurations"
+        return f"{there} configuration{'' if there == 1 else 's'}"
+
+    @property
+    def planned(self) -> list[Any]:
+        """The configurations of the scale, whether they ran or not; none where it is not one of the experiment's."""
+        return [row for scale in SCALES if scale == self.scale for row in self.experiment.configurations(scale)]
+
+    @property
+    def not_run(self) -> list[str]:
+        """The labels of the configurations of the scale that did not run."""
+        there = {cell.configuration.label for cell in self.cells}
+        return [row.label for row in self.planned if row.label not in there]
 
     def settings(self) -> tuple[dict[str, Any], list[str]]:
         """The entries that all configurations share, and the names of those in which they differ."""

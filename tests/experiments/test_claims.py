@@ -79,6 +79,17 @@ def test_what_did_not_run_says_so(published: Path) -> None:
     assert "±" not in claims.experiments(published, [other])
 
 
+def test_rows_that_did_not_run_say_so(published: Path) -> None:
+    path = published / "square.json"
+    lines = path.read_text().splitlines(keepends=True)
+    (row,) = (i for i, line in enumerate(lines) if '"x": 2.0' in line)
+    assert "Not run" not in claims.experiments(published, [find(NAME)])
+    path.write_text("".join(lines[:row] + lines[row + 1 :]))
+    page = claims.experiments(published, [find(NAME)])
+    assert "Not run: x = 2." in page
+    assert "of 3 configurations" in page
+
+
 def test_an_edited_number_changes_the_verdict(published: Path) -> None:
     """Nothing that is shown is kept: it is computed from the numbers."""
     path = published / "square.json"

@@ -19,6 +19,7 @@ from neuro_eq.experiments.commands import app
 from neuro_eq.experiments.contraction import APART, Contraction, energy_rise, from_many_starts
 from neuro_eq.experiments.contraction import run as run_contraction
 from neuro_eq.experiments.machinery.catalogue import EXPERIMENTS, find
+from neuro_eq.experiments.machinery.experiment import Standing
 from neuro_eq.experiments.machinery.provenance import Provenance
 from neuro_eq.experiments.machinery.results import Cell, Results, Run
 from neuro_eq.experiments.machinery.store import found_in
@@ -53,6 +54,26 @@ def test_the_quick_scale_runs_from_the_command_to_the_page(name: str, tmp_path: 
     (again,) = found_in(tmp_path)
     assert experiment.verdict(again) == experiment.verdict(results)
     experiment.figure(again)
+
+
+@pytest.mark.parametrize("scale", ["medium", "full"])
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_verdict_of_nothing_decides_nothing(name: str, scale: str) -> None:
+    verdict = find(name).verdict(Results(find(name), scale, ()))
+    assert {claim.standing for claim in verdict.claims} <= {Standing.OPEN}
+    assert {criterion.met for criterion in verdict.criteria} <= {None}
+
+
+def test_earlier_networks_that_did_not_run_are_in_the_verdict() -> None:
+    experiment = find("training_mnist")
+    (row,) = (r for r in experiment.configurations("full") if (r.network, r.rule) == ("softmax block, wide", "asymep"))
+    cell = Cell(row, (Run(0, {"accuracy": 0.9, "not settled": 0.1}, Provenance(code="")),))
+    verdict = experiment.verdict(Results(experiment, "full", (cell,)))
+    earlier = [claim for claim in verdict.claims if "92.37 %" in claim.says]
+    assert [claim.found for claim in earlier] == ["not run", "not run"]
+    assert [(criterion.met, criterion.found) for criterion in verdict.criteria] == [
+        (False, "best local 90.00 %"), (False, "best local 90.00 %"), (False, "10.0 %"),
+    ]  # fmt: skip
 
 
 def test_the_same_run_finds_the_same() -> None:

@@ -18,7 +18,8 @@ from neuro_eq.experiments.machinery.catalogue import find
 from neuro_eq.experiments.machinery.experiment import Column
 from neuro_eq.experiments.machinery.provenance import Provenance
 from neuro_eq.experiments.machinery.publication import load, published
-from neuro_eq.experiments.machinery.results import Cell, Results, Run, spread
+from neuro_eq.experiments.machinery.report import page
+from neuro_eq.experiments.machinery.results import Cell, Run, spread
 from neuro_eq.experiments.machinery.statistics import ranks, spearman
 from neuro_eq.experiments.machinery.store import found_in
 
@@ -54,8 +55,19 @@ def test_the_page_holds_everything_and_fetches_nothing(folder: Path) -> None:
 
 def test_what_did_not_run_of_a_table_is_missed(folder: Path) -> None:
     (results,) = found_in(folder)
-    (only,) = results.where(x=2.0)
-    assert Results(results.experiment, results.scale, (only,)).extent == "1 of 3 configurations"
+    assert (results.extent, results.not_run) == ("3 configurations", [])
+    some = results.where(x=2.0)
+    assert some.extent == "1 of 3 configurations"
+    assert some.not_run == [cell.configuration.label for cell in results if cell.configuration.x != 2.0]
+    other = replace(some, scale="of one's own")
+    assert (other.extent, other.not_run) == ("1 configuration", [])
+
+
+def test_a_page_names_the_rows_that_did_not_run(folder: Path) -> None:
+    pytest.importorskip("jinja2", reason="jinja2 is not installed (extra: experiments)")
+    (results,) = found_in(folder)
+    assert "Not run" not in page([results])
+    assert "Not run: x = 1; x = 3." in page([results.where(x=2.0)])
 
 
 def test_a_summary_keeps_the_numbers_and_the_verdict(folder: Path, tmp_path: Path) -> None:
