@@ -322,20 +322,19 @@ class Network(Frozen):
     def project(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         """The nearest admissible parameters: each synapse's and each activation's own projection."""
         projected = dict(parameters)
-        for owner, names in self._owners:
-            own = owner.project({name: parameters[full] for name, full in names.items()})
-            projected.update({names[name]: value for name, value in own.items()})
+        for full, owner, names in self._owners:
+            own = owner.project({name: parameters[f"{full}.{name}"] for name in names})
+            projected.update({f"{full}.{name}": value for name, value in own.items()})
         return projected
 
     @cached_property
-    def _owners(self) -> tuple[tuple[Synapse | Activation, dict[str, str]], ...]:
-        """Synapses and activations that have parameters, each with its own names of them and the network's."""
-        owners: list[tuple[str, Synapse | Activation, Iterable[str]]] = [
-            *((s.name, s, s.parameter_shapes(self.shapes)) for s in self.synapses),
-            *((p.name, p.activation, p.activation.parameter_shapes(p.shape)) for p in self.free),
+    def _owners(self) -> tuple[tuple[str, Synapse | Activation, tuple[str, ...]], ...]:
+        """The names of synapses and of populations that have parameters, what owns them, and its own names of them."""
+        owners: list[tuple[str, Synapse | Activation, tuple[str, ...]]] = [
+            *((s.name, s, tuple(s.parameter_shapes(self.shapes))) for s in self.synapses),
+            *((p.name, p.activation, tuple(p.activation.parameter_shapes(p.shape))) for p in self.free),
         ]
-        found = ((owner, {name: f"{full}.{name}" for name in names}) for full, owner, names in owners)
-        return tuple((owner, names) for owner, names in found if names)
+        return tuple(one for one in owners if one[2])
 
 
 def _items(value: Any, field: str) -> Iterable[tuple[str, Any]]:

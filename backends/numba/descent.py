@@ -46,7 +46,8 @@ class Descent:
         def work(pieces: list[tuple[str, slice]]) -> None:
             for name, piece in pieces:
                 theta = parameters[name]
-                old = [theta, gradient[name], *(state.moments[moment][name] for moment in optimizer.moments)]
+                # A gradient may be anybody's: one that is not contiguous would be another type.
+                old = [theta, np.ravel(gradient[name]), *(state.moments[key][name] for key in optimizer.moments)]
                 new = [array.reshape(-1)[piece] for array in found[name]]
                 taken([array.reshape(-1)[piece] for array in old], new, optimizer.decay(name, theta, rate))
                 if not is_finite(new[0]):

@@ -59,6 +59,10 @@ def test_what_did_not_run_of_a_table_is_missed(folder: Path) -> None:
     some = results.where(x=2.0)
     assert some.extent == "1 of 3 configurations"
     assert some.not_run == [cell.configuration.label for cell in results if cell.configuration.x != 2.0]
+    (cell,) = some
+    elsewhere = Cell(cell.configuration.model_copy(update={"backend": "numba"}), cell.runs)
+    twice = replace(some, cells=(cell, elsewhere))
+    assert twice.extent == "1 of 3 configurations", "the same row on two engines"
     other = replace(some, scale="of one's own")
     assert (other.extent, other.not_run) == ("1 configuration", [])
 

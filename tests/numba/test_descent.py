@@ -7,6 +7,7 @@ import pytest
 
 import neuro_eq as ne
 from neuro_eq.backends.numba.descent import Descent, pieces
+from neuro_eq.backends.numba.kernels.descent import sgd
 from neuro_eq.backends.numba.workers import Workers
 
 OPTIMIZERS = [
@@ -44,6 +45,19 @@ def test_a_compiled_step_is_the_optimisers_own(optimizer, dtype, threads) -> Non
             for moment in optimizer.moments:
                 np.testing.assert_array_equal(state.moments[moment][name], other.moments[moment][name], strict=True)
     workers.close()
+
+
+def test_a_gradient_in_another_layout_compiles_nothing() -> None:
+    """One that is spread out in memory, and one that is a single number everywhere."""
+    theta = {"a.bias": np.arange(6, dtype=np.float32)}
+    descent, optimizer = Descent(Workers(1)), ne.SGD(0.5)
+    state = optimizer.start(theta)
+    plain, _ = descent.stepped(optimizer, theta, {"a.bias": np.ones(6, np.float32)}, state, 1.0)
+    compiled = len(sgd.signatures)
+    for gradient in (np.ones((6, 2), np.float32)[:, 0], np.broadcast_to(np.float32(1), 6)):
+        other, _ = descent.stepped(optimizer, theta, {"a.bias": gradient}, state, 1.0)
+        np.testing.assert_array_equal(other["a.bias"], plain["a.bias"])
+    assert len(sgd.signatures) == compiled
 
 
 def test_pieces_are_all_numbers_once_and_equal() -> None:
