@@ -272,9 +272,10 @@ def _harder(cell: Cell, twin: Cell | None) -> Claim:
 def _saved(cell: Cell) -> Claim:
     says = f"{_words(cell)}: leaving early saves at least 30 % of the steps at no loss"
     saving, loss = cell.mean("exit saving"), cell.mean("exit loss")
+    saved, limited = (cell.said(f"{way} saving", ".1f", 100, " %") for way in ("exit", "limit"))
     found = (
-        f"{cell.said('exit saving', '.1f', 100)} % saved for {cell.said('exit loss', '.2f', 100)} points; one limit "
-        f"for all saves {cell.said('limit saving', '.1f', 100)} % for {cell.said('limit loss', '.2f', 100)} points"
+        f"{saved} saved for {cell.said('exit loss', '.2f', 100)} points; one limit "
+        f"for all saves {limited} for {cell.said('limit loss', '.2f', 100)} points"
     )
     return judged(says, bool(saving >= 0.3 and loss <= LOSS), found)
 
@@ -295,7 +296,7 @@ def _even(pairs: list[tuple[Cell, Cell]]) -> Claim:
     good = [one for one, twin in pairs if twin.mean(UNEVEN) <= 2.0 * one.mean(UNEVEN)]
     found = "networks; the largest over the median, local and twin, and their accuracies: " + "; ".join(
         f"{_words(one)} {number(one.mean(UNEVEN), '.1f')} and {number(twin.mean(UNEVEN), '.1f')}, "
-        f"{one.said('accuracy', '.1f', 100)} and {twin.said('accuracy', '.1f', 100)} %"
+        f"{one.said('accuracy', '.1f', 100, ' %')} and {twin.said('accuracy', '.1f', 100, ' %')}"
         for one, twin in pairs
     )
     why = "(I − J)⁻¹ knows no bound where a sample's spectral radius nears 1; what a finite nudge moves has one"

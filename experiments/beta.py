@@ -231,7 +231,7 @@ def _collapses(prior: Results) -> Claim:
     if cell is None:
         return judged(says, None, "not run", "collapses at 0.2 after epoch 13")
     falls = cell.values("fall from best")
-    found = f"{int(np.sum(falls > COLLAPSED))} of {len(falls)} runs; accuracy {cell.said('accuracy', '.1f', 100)} %"
+    found = f"{int(np.sum(falls > COLLAPSED))} of {len(falls)} runs; accuracy {cell.said('accuracy', '.1f', 100, ' %')}"
     found += f", fall from the best epoch {cell.said('fall from best', '.1f', 100)} points"
     return judged(says, bool(np.mean(falls > COLLAPSED) >= 0.5), found, "collapses at 0.2 after epoch 13")
 

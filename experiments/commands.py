@@ -141,7 +141,7 @@ def report(
     path = folder / "report.html" if out is None else out
     write_text(path, page(tables))
     for results in tables:
-        print(f"{results.experiment.name}, {results.scale}: {results.extent}, {results.seeds} seeds")
+        print(f"{results.experiment.name}, {results.scale}: {results.extent}, n = {results.seeds}")
         print(results.experiment.verdict(results).text())
         if publish is not None:
             for written in published(results, publish):

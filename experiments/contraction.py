@@ -241,7 +241,7 @@ def _solved(kept: Results) -> Claim:
         cells = kept.where(model=model, task=task)
         best = max(cells, key=lambda cell: cell.mean("accuracy"))
         if not (best.mean("accuracy") >= SOLVED[task] and best.mean("converged, after") >= 0.99):
-            failing.append(f"{model} on {task}: {best.said('accuracy', '.1f', 100)} %")
+            failing.append(f"{model} on {task}: {best.said('accuracy', '.1f', 100, ' %')}")
     found = "pairs of model and task" + _listed(failing)
     return judged_each(says, len(pairs) - len(failing), len(pairs), found, "toroidal MLP often fails to converge")
 
@@ -332,8 +332,8 @@ def _anytime(usual: Results) -> Claim:
     if mine is None:
         return judged(says, None, "the toroidal MLP was not run", prior)
     found = (
-        f"after 4 steps: toroidal {mine.said('accuracy after 4 steps', '.1f', 100)} %, "
-        f"best {best.said('accuracy after 4 steps', '.1f', 100)} % ({best.configuration.label})"
+        f"after 4 steps: toroidal {mine.said('accuracy after 4 steps', '.1f', 100, ' %')}, "
+        f"best {best.said('accuracy after 4 steps', '.1f', 100, ' %')} ({best.configuration.label})"
     )
     return judged(says, mine.mean("accuracy after 4 steps") >= best.mean("accuracy after 4 steps"), found, prior)
 

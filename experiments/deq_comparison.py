@@ -152,7 +152,7 @@ def _accurate(model: str, ours: Cell, cells: dict[str, Cell]) -> Claim:
     says = f"{model}: local learning is within a point of the best"
     best = max(cells.values(), key=lambda cell: cell.mean("accuracy"))
     behind = 100.0 * (best.mean("accuracy") - ours.mean("accuracy"))
-    found = "; ".join(f"{rule} {cell.said('accuracy', '.2f', 100)} %" for rule, cell in cells.items())
+    found = "; ".join(f"{rule} {cell.said('accuracy', '.2f', 100, ' %')}" for rule, cell in cells.items())
     return judged(says, behind <= 1.0, found, "", f"{behind:.2f} points behind {best.configuration.rule}")
 
 

@@ -183,7 +183,7 @@ def _earlier(rows: Results, name: str) -> Claim:
     cell = rows.first(rule="one-sided vector field")
     if cell is None:
         return judged(says, None, "not run", prior)
-    found = f"{cell.said('accuracy', '.2f', 100)} % ({cell.configuration.label})"
+    found = f"{cell.said('accuracy', '.2f', 100, ' %')} ({cell.configuration.label})"
     return judged(says, cell.mean("accuracy") >= 0.9237 if _whole(rows) else None, found, prior)
 
 
@@ -193,9 +193,9 @@ def _corrected(rows: Results, name: str) -> Claim:
     if before is None or after is None:
         return judged(says, None, "not run")
     found = (
-        f"{after.said('accuracy', '.2f', 100)} % against {before.said('accuracy', '.2f', 100)} %; least cosine over "
+        f"{after.said('accuracy', '.2f', 100, ' %')} against {before.said('accuracy', '.2f', 100, ' %')}; least cosine "
     )
-    found += f"training {after.said('cosine, least', '.4f')} against {before.said('cosine, least', '.4f')}"
+    found += f"over training {after.said('cosine, least', '.4f')} against {before.said('cosine, least', '.4f')}"
     return judged(says, after.mean("accuracy") > before.mean("accuracy"), found)
 
 
@@ -206,10 +206,12 @@ def _twins(rows: Results, name: str) -> Claim:
     if ours is None or not twins:
         return judged(says, None, "not run", "92.37 against 97.2 %")
     gap = max(twin.mean("accuracy") for twin in twins) - ours.mean("accuracy")
-    found = f"{ours.configuration.rule} {ours.said('accuracy', '.2f', 100)} %; " + "; ".join(
-        f"{twin.configuration.rule} {twin.said('accuracy', '.2f', 100)} %" for twin in twins
+    found = f"{ours.configuration.rule} {ours.said('accuracy', '.2f', 100, ' %')}; " + "; ".join(
+        f"{twin.configuration.rule} {twin.said('accuracy', '.2f', 100, ' %')}" for twin in twins
     )
-    return judged(says, bool(100.0 * gap <= 0.3), found, "92.37 against 97.2 %", f"{100 * gap:.2f} points behind")
+    steps = ", ".join(f"{c.configuration.rule} {number(c.mean('steps'), '.1f')}" for c in (ours, *twins))
+    why = f"{number(100 * gap, '.2f')} points behind; steps to settle afterwards: {steps}"
+    return judged(says, bool(100.0 * gap <= 0.3), found, "92.37 against 97.2 %", why)
 
 
 def _bar(results: Results) -> Claim:
@@ -217,7 +219,7 @@ def _bar(results: Results) -> Claim:
     cell = results.first(network="energy transformer, wide", rule="local")
     if cell is None:
         return judged(says, None, "not run", "aim 95 %")
-    found = f"{cell.said('accuracy', '.2f', 100)} % ({cell.configuration.label})"
+    found = f"{cell.said('accuracy', '.2f', 100, ' %')} ({cell.configuration.label})"
     return judged(says, cell.mean("accuracy") >= 0.98 if _whole(results) else None, found, "aim 95 %")
 
 
@@ -260,6 +262,8 @@ def _local(results: Results) -> list[Cell]:
 
 def figure(results: Results) -> Figure:
     """A panel of learning curves for each network."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+
     names = results.choices("network")
     page = blank(5.2 * max(len(names), 1), 4.2)
     panels = page.subplots(1, max(len(names), 1), squeeze=False)[0]
@@ -270,12 +274,16 @@ def figure(results: Results) -> Figure:
             runs = [run.arrays["history/test_accuracy"] for run in cell.runs if run.arrays]
             if runs and len({len(r) for r in runs}) == 1:
                 drawn = True
-                line(axes, np.arange(len(runs[0])), 100.0 * np.array(runs), cell.configuration.rule, color)
+                errors = 100.0 * (1.0 - np.array(runs))
+                line(axes, np.arange(len(runs[0])), errors, cell.configuration.rule, color, logarithmic=True)
         if not drawn:
             nothing(axes, "the curves were not kept")
             continue
-        data = rows.cells[0].configuration.data
-        dress(axes, str(name), f"{data}, test samples, mean ± sd over seeds", "epoch", "accuracy (%)")
+        over = "one seed" if results.seeds == "1" else "mean ± sd over seeds"
+        dress(axes, str(name), f"{rows.cells[0].configuration.data}, test samples, {over}", "epoch", "error (%)")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         whole_numbers(axes)
         key(axes)
     return page

@@ -63,9 +63,9 @@ class Cell:
         """``mean ± sd``, or the number alone where there is one seed."""
         return spread(column.scale * self.values(column.name), column.form)
 
-    def said(self, name: str, form: str = ".3g", scale: float = 1.0) -> str:
-        """As :meth:`shown`, with the number of seeds."""
-        return f"{spread(scale * self.values(name), form)} (n = {len(self.runs)})"
+    def said(self, name: str, form: str = ".3g", scale: float = 1.0, unit: str = "") -> str:
+        """As :meth:`shown`, with the unit and the number of seeds."""
+        return f"{spread(scale * self.values(name), form)}{unit} (n = {len(self.runs)})"
 
 
 @dataclass(frozen=True)
