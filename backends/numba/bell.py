@@ -18,7 +18,8 @@ from neuro_eq.backends.numba.compilation import brief, entry
 PATIENCE = 1_000_000
 """Looks at the bell before a thread goes to sleep: a few tenths of a millisecond."""
 COURTESY = 40_000
-"""Looks after it was rung by a thread that holds the interpreter: who asks too early for that falls asleep over it."""
+"""Looks after it was rung by a thread that holds the interpreter, about ten microseconds: who asks for that too early
+falls asleep over it."""
 
 
 @intrinsic
@@ -55,8 +56,10 @@ def listen(rung, heard, patience, courtesy):  # type: ignore[no-untyped-def]
     while left > 0 and read(address) == heard:
         left -= 1
     if left > 0:
-        for _ in range(courtesy):
-            read(address)
+        # As above, one look after the other: how many looks that nobody waits for fit into a cycle depends on the core.
+        left = courtesy
+        while left > 0 and read(address) != heard:
+            left -= 1
 
 
 @entry
