@@ -183,7 +183,7 @@ def _earlier(rows: Results, name: str) -> Claim:
     cell = rows.first(rule="one-sided vector field")
     if cell is None:
         return judged(says, None, "not run", prior)
-    found = f"{cell.said('accuracy', '.2f', 100, ' %')} ({cell.configuration.label})"
+    found = f"{cell.said('accuracy', '.2f', 100, ' %')}, {cell.configuration.label}"
     return judged(says, cell.mean("accuracy") >= 0.9237 if _whole(rows) else None, found, prior)
 
 
@@ -219,7 +219,7 @@ def _bar(results: Results) -> Claim:
     cell = results.first(network="energy transformer, wide", rule="local")
     if cell is None:
         return judged(says, None, "not run", "aim 95 %")
-    found = f"{cell.said('accuracy', '.2f', 100, ' %')} ({cell.configuration.label})"
+    found = f"{cell.said('accuracy', '.2f', 100, ' %')}, {cell.configuration.label}"
     return judged(says, cell.mean("accuracy") >= 0.98 if _whole(results) else None, found, "aim 95 %")
 
 

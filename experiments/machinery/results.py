@@ -111,8 +111,9 @@ class Results:
     @property
     def extent(self) -> str:
         """How many configurations there are, and of how many where some did not run: ``24 of 68 configurations``."""
-        planned, missing, there = len(self.planned), len(self.not_run), len(self.cells)
+        missing, there = len(self.not_run), len(self.cells)
         if missing:
+            planned = len(self.planned)
             return f"{planned - missing} of {planned} configurations"
         return f"{there} configuration{'' if there == 1 else 's'}"
 
