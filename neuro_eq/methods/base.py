@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -67,7 +68,7 @@ class Evidence:
     adjoint_steps: np.ndarray | None = None
     adjoint_status: np.ndarray | None = None
 
-    @property
+    @cached_property
     def residual(self) -> np.ndarray:
         """``(batch,)`` the largest residual of a sample over all phases."""
         return np.max([phase.residual for phase in (self.free, *self.nudged)], axis=0)
@@ -88,7 +89,7 @@ class Evidence:
         """Samples whose nudge is lost in rounding, ``1e-2·r₀ < 10·eps·RMS(u)``: fitted, or β is too small."""
         return int(np.sum(self._is_mute))
 
-    @property
+    @cached_property
     def _is_mute(self) -> np.ndarray:
         return UNSETTLED * self.nudge_size < self.rounding
 

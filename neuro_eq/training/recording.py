@@ -63,8 +63,8 @@ class Recording:
         self.recorder.metrics(
             "step",
             number,
-            cost=float(evidence.cost.mean()),
-            batch_free_steps=float(evidence.free.steps.mean()),
+            cost=float(evidence.cost.sum() / evidence.free.batch),
+            batch_free_steps=float(evidence.free.steps.sum() / evidence.free.batch),
             batch_residual=float(evidence.residual.max()),
         )
 
