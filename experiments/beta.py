@@ -21,6 +21,7 @@ from neuro_eq.experiments.machinery.experiment import (
     judged,
     judged_each,
 )
+from neuro_eq.experiments.machinery.judging import gap, judged_by_gaps
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.machinery.statistics import Correlation, spearman
 from neuro_eq.experiments.tasks.transformers import TRANSFORMERS
@@ -191,7 +192,7 @@ def verdict(results: Results) -> Verdict:
         prior, corrected = results.where(rule="one-sided vector field"), results.where(rule="asymep")
     claims = [_best(prior), _collapses(prior), _stable(prior), _worse_below(prior), _worse_below(corrected, ours=True)]
     claims += [_losses(prior, corrected, *each) for each in GOES_WITH.items()]
-    claims += [_why(prior), _corrected(prior, corrected), _settled(prior), _noise(prior), _follows(results)]
+    claims += [_why(prior), _corrected(prior, corrected), _settled(results), _noise(prior), _follows(results)]
     claims.append(judged("a nudge of each layer's own does better", None, f"not run: {OF_A_LAYER}"))
     return Verdict(tuple(claims), (_criterion(results),))
 
@@ -199,6 +200,14 @@ def verdict(results: Results) -> Verdict:
 def _prior(results: Results) -> Results:
     cells = tuple(c for c in results if str(c.configuration.network).startswith("prior"))
     return Results(results.experiment, results.scale, cells)
+
+
+def _place(results: Results) -> str:
+    """Of a claim about the earlier network on MNIST, where else it was put to the test."""
+    there = list(dict.fromkeys((c.configuration.network, c.configuration.data) for c in results))
+    if there == [("prior", "mnist")]:
+        return ""
+    return "".join(f" ({network}, on {data})" for network, data in there)
 
 
 def _fixed(results: Results) -> list[Cell]:
@@ -210,47 +219,63 @@ def _all_of(cells: list[Cell], name: str = "accuracy", form: str = ".1f", scale:
 
 
 def _best(prior: Results) -> Claim:
-    says = "β = 0.22 is the best fixed nudge for the one-sided vector field"
+    says = f"β = 0.22 is the best fixed nudge for the one-sided vector field{_place(prior)}"
     cells = _fixed(prior)
     if len(cells) < 3:
         return judged(says, None, f"only {len(cells)} nudges: {_all_of(cells)}", "β 0.22 best")
-    best = max(cells, key=lambda cell: cell.mean("accuracy"))
     at = next((c for c in cells if c.configuration.beta == 0.22), None)
     if at is None:
         return judged(says, None, _all_of(cells), "β 0.22 best")
-    spread = float(np.hypot(np.nan_to_num(best.sd("accuracy")), np.nan_to_num(at.sd("accuracy"))))
-    ahead = best.mean("accuracy") - at.mean("accuracy")
-    holds = best is at
-    why = f"best β = {best.configuration.beta:g}, {100 * ahead:.2f} points ahead; of both, sd {100 * spread:.2f}"
-    return judged(says, holds, _all_of(cells), "β 0.22 best", why)
+    rival = max((c for c in cells if c is not at), key=lambda cell: cell.mean("accuracy"))
+    found = gap(at, rival)
+    why = (
+        f"{number(100 * found.ahead, '.2f')} points ahead of β = {rival.configuration.beta:g}, standard deviations "
+        f"{number(100 * found.noise, '.2f')}"
+    )
+    return judged(says, found.decided, _all_of(cells), "β 0.22 best", why)
+
+
+def _falls(cells: list[Cell]) -> np.ndarray:
+    """``(runs,)`` the largest loss of accuracy from the best epoch so far to a later one."""
+    falls = []
+    for run in (run for cell in cells for run in cell.runs):
+        course = run.arrays.get(ACCURACY, np.zeros(0))
+        on_the_way = float(np.max(np.maximum.accumulate(course) - course)) if len(course) else 0.0
+        falls.append(max(on_the_way, run.numbers["fall from best"]))
+    return np.array(falls)
 
 
 def _collapses(prior: Results) -> Claim:
-    says = "a nudge that falls from 0.3 to 0.2 makes training collapse"
+    says = f"a nudge that falls from 0.3 to 0.2 makes training collapse{_place(prior)}"
     cell = prior.first(beta=0.3, last_beta=0.2)
     if cell is None:
         return judged(says, None, "not run", "collapses at 0.2 after epoch 13")
     falls = cell.values("fall from best")
-    found = f"{int(np.sum(falls > COLLAPSED))} of {len(falls)} runs; accuracy {cell.said('accuracy', '.1f', 100, ' %')}"
-    found += f", fall from the best epoch {cell.said('fall from best', '.1f', 100)} points"
+    found = (
+        f"{int(np.sum(falls > COLLAPSED))} of {len(falls)} runs end {100 * COLLAPSED:.0f} points below their best; "
+        f"accuracy {cell.said('accuracy', '.1f', 100, ' %')}, fall from the best epoch "
+        f"{cell.said('fall from best', '.1f', 100)} points, on the way at most {100 * _falls([cell]).max():.1f}"
+    )
     return judged(says, bool(np.mean(falls > COLLAPSED) >= 0.5), found, "collapses at 0.2 after epoch 13")
 
 
 def _stable(prior: Results) -> Claim:
-    says = "fixed nudges from 0.20 to 0.26 are stable"
+    says = f"fixed nudges from 0.20 to 0.26 are stable{_place(prior)}"
     cells = [c for c in _fixed(prior) if 0.195 <= c.configuration.beta <= 0.265]
     if not cells:
         return judged(says, None, "not run", "all stable")
-    falls = np.concatenate([c.values("fall from best") for c in cells])
+    falls, ends = _falls(cells), np.concatenate([c.values("fall from best") for c in cells])
+    steady = int(np.sum(falls <= COLLAPSED))
     found = (
-        f"{int(np.sum(falls <= COLLAPSED))} of {len(falls)} runs; largest fall {100 * float(falls.max()):.1f} points"
+        f"runs never fall more than {100 * COLLAPSED:.0f} points below their best epoch; largest fall "
+        f"{100 * falls.max():.1f} points, at the end {100 * ends.max():.1f}"
     )
-    return judged(says, bool(np.all(falls <= COLLAPSED)), found, "all stable")
+    return judged_each(says, steady, len(falls), found, "all stable")
 
 
 def _worse_below(results: Results, ours: bool = False) -> Claim:
     rule = "AsymEP" if ours else "the one-sided vector field"
-    says = f"by {rule} a smaller nudge than 0.1 trains worse"
+    says = f"by {rule} a smaller nudge than 0.1 trains worse{_place(results)}"
     cells = _fixed(results)
     low = [c for c in cells if c.configuration.beta < 0.1]
     high = [c for c in cells if 0.1 <= c.configuration.beta <= 0.3]
@@ -258,12 +283,12 @@ def _worse_below(results: Results, ours: bool = False) -> Claim:
     if not low or not high:
         return judged(says, None, "not run", prior)
     best_low, best_high = (max(part, key=lambda cell: cell.mean("accuracy")) for part in (low, high))
-    gap = best_high.mean("accuracy") - best_low.mean("accuracy")
-    noise = float(np.hypot(np.nan_to_num(best_low.sd("accuracy")), np.nan_to_num(best_high.sd("accuracy"))))
+    found = gap(best_high, best_low)
     return judged(
         says,
-        bool(gap > noise),
-        f"{number(100 * gap, '.2f')} points, standard deviations {100 * noise:.2f}: {_all_of(cells)}",
+        found.decided,
+        f"the best of them {number(100 * found.ahead, '.2f')} points behind, standard deviations "
+        f"{number(100 * found.noise, '.2f')}: {_all_of(cells)}",
         prior,
     )
 
@@ -276,7 +301,7 @@ def _why(prior: Results) -> Claim:
         return judged(says, None, f"only {pairs.shape[1]} runs")
     rho = spearman(pairs[0], pairs[1])
     found = f"{rho} over {pairs.shape[1]} runs; cosines "
-    return judged(says, rho.low > 0.0, found + _all_of(_fixed(prior), "cosine, last", ".3f", 1.0))
+    return judged(says, rho.rises, found + _all_of(_fixed(prior), "cosine, last", ".3f", 1.0))
 
 
 def _losses(prior: Results, corrected: Results, name: str, bad: tuple[float, str]) -> Claim:
@@ -291,7 +316,7 @@ def _losses(prior: Results, corrected: Results, name: str, bad: tuple[float, str
         if one is not None
     ]
     what = "with what is lost against the best epoch before, in the last two thirds of training"
-    return judged(says, found[0].low > 0.0, f"{what}: {'; '.join(parts)}")
+    return judged(says, found[0].rises, f"{what}: {'; '.join(parts)}")
 
 
 def _with_losses(results: Results, name: str, sign: float) -> Correlation | None:
@@ -313,69 +338,92 @@ def _with_losses(results: Results, name: str, sign: float) -> Correlation | None
 
 def _corrected(prior: Results, corrected: Results) -> Claim:
     says = "corrected for asymmetry (AsymEP) the same network trains better at the same nudge"
-    better, rows = 0, []
+    gaps, rows = [], []
     for cell in _fixed(prior):
         other = corrected.first(beta=cell.configuration.beta, last_beta=None, follow=None)
         if other is not None:
-            better += other.mean("accuracy") > cell.mean("accuracy")
+            gaps.append(gap(other, cell))
+            parts = [
+                f"{what} {number(cell.mean(name), form)} to {number(other.mean(name), form)}"
+                for what, name, form in (
+                    ("cosine", "cosine, last", ".3f"),
+                    ("res/r₀", "residual over nudge, last", ".1e"),
+                )
+            ]
             rows.append(
                 f"β = {cell.configuration.beta:g}: {cell.said('accuracy', '.1f', 100)} to "
-                f"{other.said('accuracy', '.1f', 100)}, cosine {number(cell.mean('cosine, last'), '.3f')} to "
-                f"{number(other.mean('cosine, last'), '.3f')}"
+                f"{other.said('accuracy', '.1f', 100)}, {', '.join(parts)}"
             )
-    if not rows:
-        return judged(says, None, "not run")
-    return judged_each(says, better, len(rows), "nudges; " + "; ".join(rows))
+    return judged_by_gaps(says, gaps, "nudges, by more than the standard deviations; " + "; ".join(rows))
 
 
-def _settled(prior: Results) -> Claim:
+def _rules(results: Results) -> list[tuple[str, list[Cell]]]:
+    """The rows of every rule, with its name; those that follow the cost's slope apart."""
+    found: dict[str, list[Cell]] = {}
+    for cell in results:
+        word = cell.configuration.rule + ("" if cell.configuration.follow is None else ", following the slope")
+        found.setdefault(word, []).append(cell)
+    return list(found.items())
+
+
+def _settled(results: Results) -> Claim:
     says = "phases are settled to a hundredth of the nudge, so what is measured is the rule and not the solver"
-    ratios = prior.values("residual over nudge, most")
-    if not ratios.size:
-        return judged(says, None, "not run")
-    found = f"largest median of residual over nudge {number(float(np.nanmax(ratios)), '.1e')}; L at the end "
-    return judged(says, bool(np.nanmax(ratios) <= 1e-2), found + _all_of(_fixed(prior), "L, last", ".2f", 1.0))
+    good, parts = 0, []
+    groups = _rules(results)
+    for word, cells in groups:
+        ratios = np.concatenate([c.values("residual over nudge, most") for c in cells])
+        good += bool(np.all(ratios <= 1e-2))
+        low, middle, high = (number(float(q), ".1e") for q in np.quantile(ratios, [0.0, 0.5, 1.0]))
+        parts.append(f"{word} {middle} ({low} to {high})")
+    found = "rules; the largest median of residual over nudge in training, median over runs (least to most): "
+    return judged_each(says, good, len(groups), found + "; ".join(parts))
 
 
 def _noise(prior: Results) -> Claim:
-    says = "there is a best nudge between bias and noise"
+    says = f"there is a best nudge between bias and noise{_place(prior)}"
     cells = _fixed(prior)
     if len(cells) < 5:
         return judged(says, None, f"only {len(cells)} nudges")
-    means = np.array([cell.mean("accuracy") for cell in cells])
-    best = int(np.argmax(means))
-    sds = np.nan_to_num([cell.sd("accuracy") for cell in cells])
-    edge = max(means[0], means[-1])
-    inside = 0 < best < len(cells) - 1 and means[best] - edge > max(sds[best], sds[0], sds[-1])
-    return judged(says, bool(inside), f"best at β = {cells[best].configuration.beta:g}: {_all_of(cells)}")
+    best = max(cells[1:-1], key=lambda cell: cell.mean("accuracy"))
+    sides = [gap(best, edge).decided for edge in (cells[0], cells[-1])]
+    # Both ends must be worse than what lies between them; one that is better refutes it.
+    holds = False if False in sides else True if all(sides) else None
+    return judged(says, holds, f"best between the ends at β = {best.configuration.beta:g}: {_all_of(cells)}")
 
 
 def _follows(results: Results) -> Claim:
     says = "a nudge that follows the cost's slope trains better than the fixed one that it begins with"
-    better, rows = 0, []
+    gaps, rows = [], []
     for cell in results:
         begun = cell.configuration.model_copy(update={"follow": None})
         other = next((c for c in results if c.configuration == begun), None)
         if cell.configuration.follow is None or other is None:
             continue
-        gap = cell.mean("accuracy") - other.mean("accuracy")
-        noise = float(np.hypot(np.nan_to_num(cell.sd("accuracy")), np.nan_to_num(other.sd("accuracy"))))
-        better += gap > noise
+        gaps.append(gap(cell, other))
         rows.append(
             f"{begun.label}: {other.said('accuracy', '.1f', 100)} to {cell.said('accuracy', '.1f', 100)}, "
             f"β at the end {cell.said('nudge, last', '.2f')}"
         )
-    if not rows:
-        return judged(says, None, "not run")
-    return judged_each(says, better, len(rows), "pairs, by more than their standard deviations: " + "; ".join(rows))
+    return judged_by_gaps(says, gaps, "pairs, by more than their standard deviations: " + "; ".join(rows))
+
+
+PROGRAMME = 200
+"""Steps in which the programme's criterion wants samples to converge."""
 
 
 def _criterion(results: Results) -> Criterion:
+    name = f"TERMINATE: more than half of the samples not converged in {PROGRAMME} steps"
+    parts = []
+    for word, cells in _rules(results):
+        share = np.concatenate([c.values("not converged, last") for c in cells])
+        parts.append(f"{word} {100 * float(share.mean()):.0f} %")
+    if not parts:
+        return Criterion(name, None, "not run")
+    limits = sorted({c.configuration.steps for c in results})
+    patient = limits[0] >= PROGRAMME
     share = results.values("not converged, last")
-    share = share[np.isfinite(share)]
-    met = None if not share.size else bool(np.mean(share) > 0.5)
-    found = f"{100 * float(np.mean(share)):.1f} % of the probe at the end" if share.size else "not run"
-    return Criterion("TERMINATE: more than half of the samples not converged", met, found)
+    found = f"of the probe at the end, within {limits[-1]} steps at the nudge's tolerance: {', '.join(parts)}"
+    return Criterion(name, bool(share.mean() > 0.5) if patient else None, found)
 
 
 def figure(results: Results) -> Figure:

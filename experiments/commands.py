@@ -130,23 +130,36 @@ def report(
         Path | None,
         typer.Option("--publish", help="Also leave a summary and a figure of each experiment in this folder."),
     ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Publish in place of a summary that holds more, too.")
+    ] = False,
 ) -> None:
     """Write one HTML page with everything in it: question, configuration, table, figures, verdict."""
     from neuro_eq.atomic import write_text
-    from neuro_eq.experiments.machinery.publication import published
+    from neuro_eq.experiments.machinery.publication import published, refusal
     from neuro_eq.experiments.machinery.report import page
     from neuro_eq.experiments.machinery.store import found_in
 
     tables = found_in(folder)
     path = folder / "report.html" if out is None else out
     write_text(path, page(tables))
+    refused = 0
     for results in tables:
         print(f"{results.experiment.name}, {results.scale}: {results.extent}, n = {results.seeds}")
         print(results.experiment.verdict(results).text())
         if publish is not None:
+            why = refusal(results, publish)
+            if why is not None and not (replace and results.scale != "quick"):
+                refused += 1
+                print(
+                    f"not published: {why}" + ("" if results.scale == "quick" else "; --replace does it all the same")
+                )
+                continue
             for written in published(results, publish):
                 print(f"summary {written}")
     print(f"report  {path}")
+    if refused == len(tables):
+        raise typer.Exit(1)
 
 
 def _scale(word: str) -> Scale:

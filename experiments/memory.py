@@ -18,7 +18,7 @@ from neuro_eq.experiments.machinery.experiment import (
     Verdict,
     judged,
 )
-from neuro_eq.experiments.machinery.results import Cell, Results
+from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.training.footprint import Way, footprint, parameter_bytes
 from neuro_eq.figures.style import CYCLE, dress
 from neuro_eq.models import energy_transformer, looped_transformer
@@ -116,7 +116,28 @@ def verdict(results: Results) -> Verdict:
             _total(model, rows),
             _slower(model, rows),
         ]
-    return Verdict(tuple(claims))
+    return Verdict((*claims, _wide(results)))
+
+
+WIDE = 2048
+"""Width at which earlier work said that backpropagation through time does not fit."""
+
+
+def _wide(results: Results) -> Claim:
+    says = f"d = {WIDE} trains where backpropagation through time does not"
+    prior = "d = 2048 trains where BPTT does not"
+    wide = [cell for cell in results.where(way="local") if cell.configuration.width >= WIDE]
+    if not wide:
+        widest = max(results.choices("width"), default=0)
+        return judged(says, None, f"not run: the widest is d = {widest}", prior)
+    both = [(cell, results.first(**{**dict(cell.configuration), "way": "bptt"})) for cell in wide]
+    found = "; ".join(
+        f"{ours.configuration.label}: {number(ours.mean('activations') / 1e6, '.0f')} MB, BPTT "
+        + ("not run" if twin is None else f"{number(twin.mean('activations') / 1e6, '.0f')} MB")
+        for ours, twin in both
+    )
+    # A run that found no memory leaves no row, as one that nobody asked for: what is not there decides nothing.
+    return judged(says, False if all(twin is not None for _, twin in both) else None, found, prior)
 
 
 def _flat(model: str, rows: Results) -> Claim:

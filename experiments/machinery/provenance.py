@@ -29,6 +29,9 @@ NOT_COMPUTED_WITH = frozenset({"cli", "figures", "checking", "trajectory"})
 SHARED = ("tasks", "training")
 """Folders of experiments that runs compute with."""
 
+APART = ("experiments/machinery/experiment.py", "experiments/machinery/statistics.py", "checking/subject.py")
+"""Files outside of those folders that runs compute with."""
+
 PACKAGES = ("neuro_eq", "numpy", "scipy", "h5py", "scikit-learn")
 OF_ENGINES = {"numba": ("numba",), "torch": ("torch",), "lava": ("lava-nc",)}
 
@@ -102,7 +105,8 @@ def library_version(backend: str) -> str:
     folders.append((_folder(f"neuro_eq.backends.{backend}"), frozenset()))
     folders += [(_folder(f"neuro_eq.experiments.{name}"), frozenset()) for name in SHARED]
     digest = hashlib.sha256()
-    digest.update(ast.unparse(_program(Path(__file__).with_name("experiment.py"))).encode())
+    for name in APART:
+        digest.update(ast.unparse(_program(_file(name))).encode())
     for folder, left_out in folders:
         for path in sorted(folder.rglob("*.py")):
             inside = path.relative_to(folder)
@@ -110,6 +114,12 @@ def library_version(backend: str) -> str:
                 digest.update(inside.as_posix().encode())
                 digest.update(ast.unparse(_program(path)).encode())
     return digest.hexdigest()
+
+
+def _file(name: str) -> Path:
+    """A module of this package, which may lie in several folders."""
+    module = importlib.import_module("neuro_eq." + name.removesuffix(".py").replace("/", "."))
+    return Path(str(module.__file__))
 
 
 def _folder(package: str) -> Path:

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from neuro_eq.atomic import replacing, write_text
 from neuro_eq.errors import FileError, SpecError
-from neuro_eq.experiments.machinery.experiment import Experiment
+from neuro_eq.experiments.machinery.experiment import SCALES, Experiment
 from neuro_eq.experiments.machinery.provenance import Provenance
 from neuro_eq.experiments.machinery.results import Results, Run
 from neuro_eq.experiments.machinery.store import table
@@ -34,6 +34,8 @@ class Row(Frozen):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True, ser_json_inf_nan="strings")
 
     configuration: dict[str, Any]
+    code: str = ""
+    """The code version of its runs; files of before it was kept have none."""
     seeds: list[int]
     numbers: dict[str, list[float]]
     curves: dict[str, list[list[float]]] = Field(default_factory=dict)
@@ -60,7 +62,8 @@ def summary(results: Results) -> Summary:
         entries = cell.configuration.model_dump(mode="json")
         curves = {name: [_rounded(run.arrays.get(name, ())) for run in cell.runs] for name in results.experiment.curves}
         seeds = [run.seed for run in cell.runs]
-        rows.append(Row(configuration=entries, seeds=seeds, numbers=numbers, curves=curves))
+        code = next((run.provenance.code for run in cell.runs), "")
+        rows.append(Row(configuration=entries, code=code, seeds=seeds, numbers=numbers, curves=curves))
         for run in cell.runs:
             one = run.provenance
             kind = json.dumps(one.model_dump(exclude={"spec", "seconds", "date"}), sort_keys=True)
@@ -80,26 +83,42 @@ def _rounded(values: Iterable[float]) -> list[float]:
     return [float(f"{value:.6g}") for value in values]
 
 
-def published(results: Results, folder: Path) -> list[Path]:
-    """Write the summary and the figure of a table; a larger scale that is there already is not replaced by a smaller.
+def refusal(results: Results, folder: Path) -> str | None:
+    """Why these results should not be published there: what is there is more, or they are no evidence at all.
 
     Raises:
-        SpecError: a quick scale, which is no evidence.
-        FileError: a file cannot be written.
+        FileError: what is there is damaged.
     """
     if results.scale == "quick":
-        raise SpecError("quick results show that an experiment works and are no evidence; publish a larger scale")
-    name, order = results.experiment.name, ("quick", "medium", "full")
-    path, picture = folder / f"{name}.json", folder / f"{name}.png"
-    if path.exists():
-        there = _read(path).scale
-        if results.scale in order and there in order and order.index(there) > order.index(results.scale):
-            raise FileError(f"{path}: holds the {there} results, which {results.scale} ones do not replace")
+        return "quick results show that an experiment works and are no evidence"
+    path = _summary_in(folder, results.experiment)
+    if not path.exists():
+        return None
+    there = _read(path)
+    if results.scale in SCALES and there.scale in SCALES and results.scale != there.scale:
+        if SCALES.index(there.scale) > SCALES.index(results.scale):
+            return f"{path} holds the {there.scale} results"
+        return None
+    kept, ours = sum(len(row.seeds) for row in there.rows), sum(len(cell.runs) for cell in results)
+    return f"{path} holds {kept} runs, and these are {ours}" if ours < kept else None
+
+
+def published(results: Results, folder: Path) -> list[Path]:
+    """Write the summary and the figure of a table, in place of what is there; see :func:`refusal`.
+
+    Raises:
+        FileError: a file cannot be written.
+    """
+    path, picture = _summary_in(folder, results.experiment), folder / f"{results.experiment.name}.png"
     folder.mkdir(parents=True, exist_ok=True)
     write_text(path, _lines(summary(results)))
     with replacing(picture) as file:
         file.write(drawn(results))
     return [path, picture]
+
+
+def _summary_in(folder: Path, experiment: Experiment) -> Path:
+    return folder / f"{experiment.name}.json"
 
 
 def drawn(results: Results) -> bytes:
@@ -119,7 +138,7 @@ def load(experiment: Experiment, folder: Path) -> tuple[Results, Summary] | None
     Raises:
         FileError: the file is damaged.
     """
-    path = folder / f"{experiment.name}.json"
+    path = _summary_in(folder, experiment)
     if not path.exists():
         return None
     kept = _read(path)

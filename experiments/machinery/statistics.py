@@ -19,6 +19,11 @@ class Correlation:
     low: float
     high: float
 
+    @property
+    def rises(self) -> bool | None:
+        """Whether one side rises with the other; None where the interval has both signs."""
+        return True if self.low > 0.0 else False if self.high < 0.0 else None
+
     def __str__(self) -> str:
         rho, low, high = (number(value, ".2f") for value in (self.rho, self.low, self.high))
         return f"Spearman ρ = {rho} ({low} to {high})"
@@ -31,7 +36,7 @@ def spearman(
     seed: int = 0,
     groups: Int64[np.ndarray, " samples"] | None = None,
 ) -> Correlation:
-    """Spearman's ρ with a percentile bootstrap over samples; not a number where one side does not vary.
+    """Spearman's ρ with a percentile bootstrap over samples; not a number where one side does not vary or has NaN.
 
     Samples that depend on each other, as the epochs of a run, are of one of ``groups``, which are drawn as a whole.
     """
@@ -52,6 +57,8 @@ def spearman(
 
 
 def _rho(left: np.ndarray, right: np.ndarray) -> float:
+    if np.isnan(left).any() or np.isnan(right).any():
+        return math.nan
     a, b = ranks(left), ranks(right)
     a, b = a - a.mean(), b - b.mean()
     size = math.sqrt(float(a @ a) * float(b @ b))

@@ -94,15 +94,20 @@ class Store:
             raise FileError(f"{path}: cannot read it ({error})") from None
 
     def results(self, experiment: Experiment, scale: str) -> Results:
-        """The runs as a table; of runs that differ in their code version alone, the newest."""
-        newest: dict[tuple[str, int], Record] = {}
+        """The runs as a table; of a configuration's, those by the code of its newest run alone.
+
+        Two versions of the code are not averaged, so one that was run again with fewer seeds has fewer.
+        """
+        rows: dict[str, list[Record]] = {}
         for record in sorted(self.records(), key=lambda each: each.provenance.date):
-            newest[json.dumps(record.configuration, sort_keys=True), record.seed] = record
-        rows = [
-            (record.configuration, self._run(record))
-            for record in sorted(newest.values(), key=lambda each: (each.seed, each.key))
-        ]
-        return table(experiment, scale, rows)
+            rows.setdefault(json.dumps(record.configuration, sort_keys=True), []).append(record)
+        kept: list[Record] = []
+        for records in rows.values():
+            kept += {
+                each.seed: each for each in records if each.provenance.code == records[-1].provenance.code
+            }.values()
+        kept.sort(key=lambda each: (each.seed, each.key))
+        return table(experiment, scale, [(record.configuration, self._run(record)) for record in kept])
 
     def _run(self, record: Record) -> Run:
         return Run(record.seed, record.numbers, record.provenance, partial(self.arrays, record.key))

@@ -12,12 +12,12 @@ import pytest
 from scipy import stats
 from typer.testing import CliRunner
 
-from neuro_eq.errors import FileError, SpecError
+from neuro_eq.errors import FileError
 from neuro_eq.experiments.commands import app
 from neuro_eq.experiments.machinery.catalogue import find
 from neuro_eq.experiments.machinery.experiment import Column
 from neuro_eq.experiments.machinery.provenance import Provenance
-from neuro_eq.experiments.machinery.publication import load, published
+from neuro_eq.experiments.machinery.publication import load, published, refusal
 from neuro_eq.experiments.machinery.report import page
 from neuro_eq.experiments.machinery.results import Cell, Run, spread
 from neuro_eq.experiments.machinery.statistics import ranks, spearman
@@ -104,20 +104,42 @@ def test_a_summary_keeps_the_curves_that_a_verdict_needs(folder: Path, tmp_path:
             assert again.arrays["curve/other"].size == 0
 
 
-def test_a_small_scale_does_not_replace_a_larger(folder: Path, tmp_path: Path) -> None:
+def test_less_does_not_replace_more(folder: Path, tmp_path: Path) -> None:
+    """Neither a smaller scale a larger one, nor a part of the runs all of them; unless one says so."""
     (results,) = found_in(folder)
-    (path, _) = published(results, tmp_path)
-    path.write_text(path.read_text().replace('"medium"', '"full"'))
-    with pytest.raises(FileError, match="holds the full results"):
-        published(results, tmp_path)
+    assert refusal(results, tmp_path / "kept") is None
+    (path, _) = published(results, tmp_path / "kept")
+    assert refusal(results, tmp_path / "kept") is None, "as many as before"
+    assert refusal(results.where(x=2.0), tmp_path / "kept") == f"{path} holds 6 runs, and these are 2"
+    before = path.read_text().replace('"medium"', '"full"')
+    path.write_text(before)
+    assert refusal(results, tmp_path / "kept") == f"{path} holds the full results"
+    command = ["report", str(folder), "--publish", str(tmp_path / "kept")]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1
+    assert "not published" in done.output
+    assert path.read_text() == before
+    done = CliRunner().invoke(app, [*command, "--replace"])
+    assert done.exit_code == 0, done.output
+    assert '"medium"' in path.read_text()
+
+
+def test_what_may_not_be_published_does_not_keep_the_rest_back(folder: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["run", NAME, "--scale", "quick", "--workers", "0", "--out", str(folder)])
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(app, ["report", str(folder), "--publish", str(tmp_path / "kept")])
+    assert done.exit_code == 0, done.output
+    assert "not published: quick" in done.output
+    assert '"medium"' in (tmp_path / "kept" / "square.json").read_text()
 
 
 @pytest.mark.parametrize("folder", ["quick"], indirect=True)
 def test_quick_results_are_no_evidence(folder: Path, tmp_path: Path) -> None:
     (results,) = found_in(folder)
-    with pytest.raises(SpecError, match="no evidence"):
-        published(results, tmp_path)
-    CliRunner().invoke(app, ["report", str(folder)])
+    assert "no evidence" in str(refusal(results, tmp_path))
+    done = CliRunner().invoke(app, ["report", str(folder), "--publish", str(tmp_path / "kept"), "--replace"])
+    assert done.exit_code == 1
+    assert not (tmp_path / "kept").exists()
     assert "is no evidence" in (folder / "report.html").read_text(encoding="utf-8")
 
 

@@ -249,6 +249,19 @@ def test_of_two_code_versions_the_newest_counts(square: Path, tmp_path: Path) ->
     assert square.exists()
 
 
+def test_two_code_versions_are_not_averaged(square: Path, tmp_path: Path) -> None:
+    """One seed again by newer code: the older code's other seed is left out, of that configuration alone."""
+    all_of(tmp_path / "out")
+    assert square.exists()
+    path = next(p for p in (tmp_path / "out").glob("*.json") if json.loads(p.read_text())["numbers"]["square"] == 1.0)
+    new = json.loads(path.read_text())
+    new["key"], new["numbers"]["square"] = "0" + new["key"], 7.0
+    new["provenance"] |= {"date": "2999-01-01", "code": "0123456789abcdef"}
+    path.with_name("0" + path.name).write_text(json.dumps(new))
+    (results,) = found_in(tmp_path / "out")
+    assert sorted(results.values("square")) == [4.0, 5.0, 7.0]
+
+
 def test_names_that_are_not_there_are_refused() -> None:
     with pytest.raises(SpecError, match='did you mean "contraction"'):
         find("contracton")

@@ -1,0 +1,63 @@
+"""What may be said of a difference between rows that vary from seed to seed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from neuro_eq.experiments.machinery.experiment import Standing
+from neuro_eq.experiments.machinery.judging import Gap, gap, judged_by_gaps
+from neuro_eq.experiments.machinery.provenance import Provenance
+from neuro_eq.experiments.machinery.results import Cell, Run
+from neuro_eq.experiments.machinery.statistics import Correlation, spearman
+
+AHEAD, BEHIND, NEITHER = Gap(2.0, 1.0), Gap(-2.0, 1.0), Gap(0.5, 1.0)
+
+
+def row(*values: float) -> Cell:
+    return Cell(None, tuple(Run(i, {"accuracy": value}, Provenance(code="c")) for i, value in enumerate(values)))
+
+
+def test_a_gap_is_decided_by_more_than_both_standard_deviations() -> None:
+    """Means 0.9 and 0.6, sd 0.1 each: 0.3 against 0.1 √2."""
+    found = gap(row(0.8, 0.9, 1.0), row(0.5, 0.6, 0.7))
+    assert found.ahead == pytest.approx(0.3)
+    assert found.noise == pytest.approx(0.1 * math.sqrt(2.0))
+    assert found.decided is True
+    assert gap(row(0.5, 0.6, 0.7), row(0.8, 0.9, 1.0)).decided is False
+    assert gap(row(0.8, 0.9, 1.0), row(0.7, 0.8, 0.9)).decided is None
+    assert gap(row(0.9), row(0.1)).decided is None, "of one seed nobody knows how it varies"
+    assert gap(row(1.0, 1.0), row(1.0, 1.0)).decided is None, "no difference at all"
+
+
+@pytest.mark.parametrize(
+    ("gaps", "standing"),
+    [
+        ([AHEAD, AHEAD], Standing.HOLDS),
+        ([AHEAD, NEITHER], Standing.PARTLY),
+        ([AHEAD, BEHIND], Standing.PARTLY),
+        ([NEITHER, BEHIND], Standing.FAILS),
+        ([NEITHER, NEITHER], Standing.OPEN),
+        ([], Standing.OPEN),
+    ],
+)
+def test_a_claim_about_pairs(gaps: list[Gap], standing: Standing) -> None:
+    claim = judged_by_gaps("better", gaps, "pairs")
+    assert claim.standing is standing
+    assert claim.found == (f"{gaps.count(AHEAD)} of {len(gaps)} pairs" if gaps else "not run")
+
+
+def test_a_correlation_whose_interval_has_both_signs_decides_nothing() -> None:
+    signs = [Correlation(0.5, *interval).rises for interval in ((0.1, 0.9), (-0.9, -0.1), (-0.1, 0.9))]
+    assert signs == [True, False, None]
+    assert Correlation(math.nan, math.nan, math.nan).rises is None
+
+
+def test_a_number_that_is_missing_has_no_rank() -> None:
+    left = np.arange(9.0)
+    assert spearman(left, left).rho == pytest.approx(1.0)
+    left[3] = np.nan
+    assert math.isnan(spearman(left, np.arange(9.0)).rho)
+    assert math.isnan(spearman(np.arange(9.0), left).rho)

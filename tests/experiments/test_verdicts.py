@@ -1,0 +1,120 @@
+"""Conditions of claims that numbers alone do not show: courses over training, and what may not be decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from neuro_eq.experiments.machinery.catalogue import find
+from neuro_eq.experiments.machinery.experiment import Claim, Configuration, Standing
+from neuro_eq.experiments.machinery.provenance import Provenance
+from neuro_eq.experiments.machinery.results import Cell, Results, Run
+
+pytest.importorskip("torch")
+
+ACCURACY = "history/test_accuracy"
+Figures = Mapping[str, float]
+
+
+def cell(configuration: Configuration, numbers: list[Figures], arrays: Mapping[str, Any] | None = None) -> Cell:
+    kept = {name: np.array(values) for name, values in (arrays or {}).items()}
+    made = Provenance(code="c")
+    return Cell(configuration, tuple(Run(i, each, made, lambda: kept) for i, each in enumerate(numbers)))
+
+
+def claims(name: str, scale: str, *cells: Cell) -> list[Claim]:
+    experiment = find(name)
+    return list(experiment.verdict(Results(experiment, scale, cells)).claims)
+
+
+def one(found: list[Claim], words: str) -> Claim:
+    (claim,) = [each for each in found if words in each.says]
+    return claim
+
+
+def beta_cell(course: list[float], **fields: Any) -> Cell:
+    numbers = {"accuracy": course[-1], "fall from best": max(course) - course[-1], "not converged, last": 1.0}
+    numbers |= dict.fromkeys(("cosine, last", "L, last", "nudge, last", "residual over nudge, last"), 1.0)
+    numbers["residual over nudge, most"] = 1e-3
+    return cell(find("beta").configuration(**fields), [numbers] * 2, {ACCURACY: course})
+
+
+@pytest.mark.parametrize(
+    ("course", "standing"),
+    [
+        ([0.1, 0.9, 0.95, 0.94], Standing.HOLDS),
+        ([0.1, 0.9, 0.70, 0.95], Standing.FAILS),
+    ],
+    ids=["steady", "fallen and up again"],
+)
+def test_a_nudge_is_stable_if_accuracy_never_falls(course: list[float], standing: Standing) -> None:
+    found = claims("beta", "medium", beta_cell(course, beta=0.22))
+    claim = one(found, "are stable")
+    assert claim.standing is standing
+    assert claim.says.endswith("(prior, quarter, on digits)"), "which network, where it is not the earlier one"
+
+
+def test_phases_are_judged_rule_by_rule() -> None:
+    loose = beta_cell([0.1, 0.9], beta=0.2, rule="asymep")
+    runs = tuple(Run(r.seed, {**r.numbers, "residual over nudge, most": 9.0}, r.provenance, r.read) for r in loose.runs)
+    found = claims("beta", "medium", beta_cell([0.1, 0.9], beta=0.2), Cell(loose.configuration, runs))
+    claim = one(found, "settled to a hundredth")
+    assert claim.standing is Standing.PARTLY
+    assert "asymep 9.0e+00" in claim.found
+
+
+def test_the_programme_s_criterion_wants_two_hundred_steps() -> None:
+    experiment = find("beta")
+    for steps, met in ((50, None), (200, True)):
+        results = Results(experiment, "medium", (beta_cell([0.1, 0.9], steps=steps),))
+        (criterion,) = experiment.verdict(results).criteria
+        assert criterion.met is met
+
+
+@pytest.mark.parametrize(("third", "standing"), [(0.95, Standing.HOLDS), (0.92, Standing.FAILS)])
+def test_the_smaller_earlier_network_is_held_to_its_own_figure(third: float, standing: Standing) -> None:
+    """94.04 % after three epochs, whatever comes later."""
+    fields = {"network": "prior, small", "rule": "one-sided vector field", "epochs": 4}
+    row = cell(
+        find("training_mnist").configuration(**fields), [{"accuracy": 0.5}], {ACCURACY: [0.1, 0.8, 0.9, third, 0.5]}
+    )
+    claim = one(claims("training_mnist", "full", row), "prior, small: the one-sided vector field reaches 94.04")
+    assert claim.standing is standing
+
+
+def test_a_twin_that_did_not_run_is_not_decided_by_the_other() -> None:
+    kind = find("training_mnist").configuration
+    rows = [cell(kind(network="energy transformer, wide", rule=r), [{"accuracy": 0.98}]) for r in ("local", "bptt")]
+    found = claims("training_mnist", "full", *rows)
+    assert one(found, "energy transformer, wide: local learning is within 0.3 points of its twin by back").standing is (
+        Standing.HOLDS
+    )
+    missing = one(found, "energy transformer, wide: local learning is within 0.3 points of its twin by implicit")
+    assert (missing.standing, missing.found) == (Standing.OPEN, "not run")
+
+
+@pytest.mark.parametrize(("known", "standing"), [(1.0, Standing.HOLDS), (0.9, Standing.OPEN)])
+def test_nobody_is_nearer_to_a_gradient_that_is_not_exact(known: float, standing: Standing) -> None:
+    kind = find("deq_comparison").configuration
+    errors = {"local": 0.1, "jfb": 0.8, "phantom": 0.7}
+    rows = [
+        cell(
+            kind(rule=rule),
+            [{"accuracy": 0.9, "gradient error, at last": error + noise} for noise in (0.0, 0.01)],
+            {"diagnostics/exact converged": [1.0, known]},
+        )
+        for rule, error in errors.items()
+    ]
+    assert one(claims("deq_comparison", "medium", *rows), "nearer to the true one").standing is standing
+
+
+def test_a_width_at_which_both_fit_tells_neither_apart() -> None:
+    kind = find("memory").configuration
+    row = {"activations": 1e6, "process": 1e6, "total": 1e6, "seconds": 1.0}
+    rows = [cell(kind(width=2048, way=way), [row]) for way in ("local", "bptt")]
+    words = "d = 2048 trains"
+    assert one(claims("memory", "full", *rows), words).standing is Standing.FAILS
+    assert one(claims("memory", "full", rows[0]), words).standing is Standing.OPEN
