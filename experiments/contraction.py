@@ -31,7 +31,7 @@ from neuro_eq.experiments.machinery.statistics import spearman
 from neuro_eq.experiments.tasks import attractor, memorisation, xor
 from neuro_eq.experiments.tasks.networks import IMAGES, NETWORKS, has_a_bound
 from neuro_eq.experiments.training.diagnostics import Diagnostics
-from neuro_eq.experiments.training.lessons import Lessons, has_energy
+from neuro_eq.experiments.training.lessons import Lessons
 from neuro_eq.experiments.training.loop import learn
 from neuro_eq.solvers import Picard
 from neuro_eq.training.evaluation import correct
@@ -157,7 +157,7 @@ def look(net: Engine, data: Data, config: Contraction, seed: int) -> dict[str, f
         "accuracy": float(np.mean(correct(net.to_numpy(net.output(counted)), y))),
     }
     found["apart"], found["starts converged"] = from_many_starts(net, x[:8], config.starts, seed)
-    found["energy rise"] = energy_rise(net, few) if has_energy(net.spec) else math.nan
+    found["energy rise"] = energy_rise(net, few) if net.spec.has_energy else math.nan
     return found
 
 

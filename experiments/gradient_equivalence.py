@@ -25,7 +25,7 @@ from neuro_eq.experiments.machinery.experiment import (
     judged_each,
 )
 from neuro_eq.experiments.machinery.results import Cell, Results, number
-from neuro_eq.experiments.training.lessons import Lessons, Rule, has_energy
+from neuro_eq.experiments.training.lessons import Lessons, Rule
 from neuro_eq.figures.style import CYCLE, dress
 from neuro_eq.methods import GradientMethod, HolomorphicEP, ImplicitDifferentiation
 from neuro_eq.methods.dyadic import relax_adjoint
@@ -92,7 +92,7 @@ def configurations(scale: Scale) -> list[Equal]:
     for title, make in NETWORKS.items():
         spec = make()
         local = ["local", "vector field", "one-sided vector field", "dyadic", "jfb", "phantom"]
-        if has_energy(spec) and _analytic(spec):
+        if spec.has_energy and _analytic(spec):
             local.append("holomorphic")
         rows += [Equal(network=title, method=m, batches=batches, sweep=m in NUDGING[:2]) for m in local]
         rows.append(Equal(network=title, method="bptt", batches=batches, backend="torch"))
@@ -231,7 +231,7 @@ def _bar_smooth(cells: list[Cell]) -> Claim:
 
 def _bar_asymmetric(double: Results) -> Claim:
     says = "networks that are not symmetric as well, by AsymEP"
-    cells = [c for c in double.where(method="local") if not has_energy(NETWORKS[c.configuration.network]())]
+    cells = [c for c in double.where(method="local") if not NETWORKS[c.configuration.network]().has_energy]
     cells = [c for c in cells if c.configuration.network in SMOOTH]
     good = [c for c in cells if c.values(f"error{at(0.001)}").max() <= 1e-5]
     worst = max((c.values(f"error{at(0.001)}").max() for c in cells), default=0.0)
@@ -242,7 +242,7 @@ def _bar_asymmetric(double: Results) -> Claim:
 
 def _biased(double: Results) -> Claim:
     says = "without the correction the vector field stays wrong on them, however small the nudge"
-    cells = [c for c in double.where(method="vector field") if not has_energy(NETWORKS[c.configuration.network]())]
+    cells = [c for c in double.where(method="vector field") if not NETWORKS[c.configuration.network]().has_energy]
     large, small = f"cosine{at(0.1)}", f"cosine{at(0.001)}"
     wrong = [c for c in cells if c.mean(small) < 0.999 and abs(c.mean(small) - c.mean(large)) < 0.05]
     found = "networks; cosine at β = 0.001: " + "; ".join(

@@ -35,7 +35,8 @@ def clamped_data(spec: Network, x: Any, to_numpy: ToNumpy) -> dict[str, np.ndarr
     elif len(given) == 1:
         arrays = {given[0].name: _population_data(x, given[0], "x", to_numpy)}
     else:
-        raise DataError(f"x: the network has {len(given)} clamped populations, so give a mapping from name to array")
+        parts = parted(given, _real_numbers(x, "x", to_numpy))
+        arrays = {p.name: _population_data(parts[p.name], p, "x", to_numpy) for p in given}
     batches = {array.shape[0] for array in arrays.values()}
     if len(batches) > 1:
         raise DataError(f"x: the clamped populations have different numbers of samples, {sorted(batches)}")
@@ -56,7 +57,7 @@ def targets(spec: Network, y: Any, batch: int, to_numpy: ToNumpy) -> np.ndarray:
     if spec.cost is None:
         raise SpecError("the network has no cost, so there is nothing to nudge towards", "cost")
     outputs = spec.cost.outputs(spec.shapes)
-    array = _real_numbers(y, "target", to_numpy)
+    array = given = _real_numbers(y, "target", to_numpy)
     if array.ndim == 1 and array.dtype.kind in "iu":
         if array.size and (array.min() < 0 or array.max() >= outputs):
             raise DataError(f"target: labels must lie in 0…{outputs - 1}, found {array.min()}…{array.max()}")
@@ -65,12 +66,28 @@ def targets(spec: Network, y: Any, batch: int, to_numpy: ToNumpy) -> np.ndarray:
         array = array.reshape(array.shape[0], -1)
     if array.shape != (batch, outputs):
         raise DataError(
-            f"target: expected ({batch}, {outputs}) values or {batch} integer labels, found {list(array.shape)}"
+            f"target: expected ({batch}, {outputs}) values or {batch} integer labels, found {given.dtype} of shape "
+            f"{list(given.shape)}"
         )
     problem = spec.cost.target_problem(array)
     if problem is not None:
         raise DataError(f"target: {problem}")
     return array
+
+
+def expect(value: Any, kind: type, name: str, right: str) -> None:
+    """Raise where an argument is of another kind; what is not given may be None.
+
+    Args:
+        value: what was handed in.
+        kind: its class.
+        name: the argument.
+        right: an example, as one writes it.
+    """
+    if value is not None and not isinstance(value, kind):
+        found = f"the class {value.__name__} itself" if isinstance(value, type) else f"{value!r}"[:60]
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise DataError(f"{name}: expected {article} {kind.__name__}, such as {right}, found {found}")
 
 
 def tolerances(tol: Any, batch: int) -> np.ndarray:
@@ -111,6 +128,25 @@ def _population_data(values: Any, population: Population, place: str, to_numpy: 
     if array.shape[0] == 0:
         raise DataError(f"{place}: holds no samples")
     return array.reshape(array.shape[0], *wanted)
+
+
+def parted(given: Sequence[Population], x: np.ndarray) -> dict[str, np.ndarray]:
+    """Data of several populations that stand side by side in one array, in the order of the spec, by their names.
+
+    Args:
+        given: the populations.
+        x: ``(batch, units of all)``.
+
+    Raises:
+        DataError: another shape.
+    """
+    ends = np.cumsum([p.size for p in given])
+    if x.ndim != 2 or x.shape[1] != ends[-1]:
+        raise DataError(
+            f"x: the network has {len(given)} clamped populations, so give a mapping from name to array, or (batch, "
+            f"{ends[-1]}) with all of them side by side; found {list(x.shape)}"
+        )
+    return {p.name: x[:, end - p.size : end] for p, end in zip(given, ends, strict=True)}
 
 
 def _real_numbers(values: Any, place: str, to_numpy: ToNumpy) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from neuro_eq.abilities import Ability
+from neuro_eq.arguments import expect
 from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Equilibrium
 from neuro_eq.errors import SpecError
@@ -74,6 +75,7 @@ def lipschitz(
         BackendError: the engine cannot apply the linear response.
         SpecError: a solver without an α.
     """
+    expect(net, Engine, "net", "ne.compile(spec)")
     net.refuse_what_it_cannot_do(Ability.LINEAR_RESPONSE, by="lipschitz")
     if not isinstance(solver, Picard):
         raise SpecError(f"expected Picard, whose α the step has, found {type(solver).__name__}", "solver")

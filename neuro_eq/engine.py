@@ -25,6 +25,7 @@ from neuro_eq.optimizers import Optimizer, OptimizerState
 from neuro_eq.relaxing import Settling, Task
 from neuro_eq.solvers import Picard, Solver
 from neuro_eq.spec import Network
+from neuro_eq.synapses import SymmetricSynapse
 
 OwnEngine = TypeVar("OwnEngine", bound="Engine")
 
@@ -269,6 +270,10 @@ class Engine(ABC):
         """
         grouped = isinstance(beta, Sequence) and not isinstance(beta, str)
         betas = arguments.nudges(beta if isinstance(beta, Sequence) and grouped else (beta,))
+        if record is not None and not callable(getattr(record, "relaxation", None)):
+            raise DataError(
+                f"record: expected a Recorder, found {type(record).__name__}; neuro_eq.Recorder(PATH) is one"
+            )
         task = self._task(x, target, betas, start, solver, tol, max_steps, asymmetry_at)
         # NumPy warns where numbers overflow; here that is an outcome (a status), not a surprise.
         with np.errstate(all="ignore"):
@@ -295,7 +300,14 @@ class Engine(ABC):
     # -- answers at a state ------------------------------------------------------------------------------------
 
     def energy(self, state: Equilibrium) -> Energy:
-        """``G`` per sample and per term, at the state's potentials and activities."""
+        """``G`` per sample and per term, at the state's potentials and activities.
+
+        Raises:
+            SpecError: a synapse is directed, so there is no ``G``.
+        """
+        if not self.spec.has_energy:
+            directed = next(s for s in self.spec.synapses if not isinstance(s, SymmetricSynapse))
+            raise SpecError(f'"{directed.name}" is directed, and only symmetric synapses have an energy', "synapses")
         return self.dynamics.energy(state.states, state.activities, self._theta)
 
     def cost(self, state: Equilibrium, y: Any) -> Samples:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from typing_extensions import Self
 
 from neuro_eq.errors import SpecError, did_you_mean
 
@@ -25,6 +27,24 @@ class Frozen(BaseModel):
             super().__init__(**data)
         except ValidationError as error:
             raise first_problem(error, type(self)) from None
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
+        """Fields and their values, as ``dict(…)`` takes them; what was computed of them is none."""
+        for name in type(self).model_fields:
+            yield name, getattr(self, name)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Another of its kind, with some fields changed, and validated as any other.
+
+        Args:
+            update: field name to its new value.
+            deep: copy the values, too; they are frozen, so nobody needs to.
+
+        Raises:
+            SpecError: a value that does not fit.
+        """
+        fields = dict(copy.deepcopy(self) if deep else self)
+        return type(self)(**{**fields, **(update or {})})
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> SpecError:

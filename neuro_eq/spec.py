@@ -227,6 +227,9 @@ class Network(Frozen):
         for field, population in synapse.population_fields().items():
             if population not in known:
                 raise _unknown_population(population, known, f"{place}.{field}")
+        for population in synapse.populations:
+            if population not in known:
+                raise _unknown_population(population, known, place)
         self._check_data(synapse.data, synapse.population_fields(), place)
         if all(self.population(name).clamped for name in synapse.moved):
             raise SpecError(f'"{synapse.name}" drives only clamped populations, so it does nothing', place)
@@ -281,6 +284,11 @@ class Network(Frozen):
             if not isinstance(synapse, SymmetricSynapse)
             and any(not self.population(name).clamped for name in synapse.sources)
         )
+
+    @cached_property
+    def has_energy(self) -> bool:
+        """Whether ``G`` exists: every synapse is symmetric.  One that is directed and reads data alone has none."""
+        return all(isinstance(synapse, SymmetricSynapse) for synapse in self.synapses)
 
     @cached_property
     def parameter_shapes(self) -> dict[str, Shape]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -39,6 +40,17 @@ def folder() -> Path:
     return base / f"neuro_eq-{key.hexdigest()[:16]}"
 
 
+@cache
+def kept() -> bool:
+    """Whether compiled code can be written there; Numba would look for other places, among them the package's own."""
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder()):
+            return True
+    except OSError:
+        return False
+
+
 def _compiler(*fastmath: str, entered: bool = False, nogil: bool = True) -> Callable[[Callable[..., Any]], Kernel]:
     # Without the wrappers through which Python would call a kernel, it compiles in a fraction of the time.
     bare: dict[str, Any] = {} if entered else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -49,7 +61,7 @@ def _compiler(*fastmath: str, entered: bool = False, nogil: bool = True) -> Call
         before = config.CACHE_DIR
         config.CACHE_DIR = str(folder())
         try:
-            return numba.njit(cache=True, nogil=nogil, error_model="numpy", fastmath=set(fastmath), **bare)(function)
+            return numba.njit(cache=kept(), nogil=nogil, error_model="numpy", fastmath=set(fastmath), **bare)(function)
         finally:
             config.CACHE_DIR = before
 
@@ -78,7 +90,11 @@ def compile_once(dtype: str, work: Callable[[], object], variant: str = "") -> N
         return
     began = time.perf_counter()
     what = f"{dtype} with {variant}" if variant else dtype
-    print(f"numba: compiling the kernels for {what}, once for this version …", end="", file=sys.stderr, flush=True)
+    how_often = (
+        "once for this version" if kept()
+        else f"each time anew, as {folder().parent} cannot be written (NUMBA_CACHE_DIR names another folder)"
+    )  # fmt: skip
+    print(f"numba: compiling the kernels for {what}, {how_often} …", end="", file=sys.stderr, flush=True)
     try:
         work()
     finally:

@@ -16,7 +16,7 @@ from neuro_eq.contraction import lipschitz
 from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Equilibrium, Status
 from neuro_eq.errors import NeuroEqError
-from neuro_eq.experiments.training.lessons import Lessons, has_energy
+from neuro_eq.experiments.training.lessons import Lessons
 from neuro_eq.methods import Evidence, ImplicitDifferentiation
 
 PRECISE, PRODUCTS = 1e-3, 100
@@ -52,7 +52,7 @@ class Diagnostics:
         row |= {"nudge": float(getattr(method, "beta", math.nan)), **_settled(evidence)}
         row |= self.against_the_truth(net, gradient)
         row |= self._constants(net)
-        if has_energy(net.spec):
+        if net.spec.has_energy:
             row["energy"] = float(np.mean(net.to_numpy(net.energy(evidence.free).total)))
         for name, value in net.parameters.items():
             row[f"norm of {name}"] = float(np.linalg.norm(net.to_numpy(value)))

@@ -26,7 +26,6 @@ from neuro_eq.penalty import JacobianPenalty
 from neuro_eq.schedules import Constant, Cosine, Schedule
 from neuro_eq.solvers import Picard, Relaxation
 from neuro_eq.spec import Network
-from neuro_eq.synapses import SymmetricSynapse
 
 Rule = Literal[
     "local", "one-sided", "asymep", "vector field", "one-sided vector field", "dyadic", "bptt", "implicit", "jfb",
@@ -94,7 +93,7 @@ class Lessons(Frozen):
         """The gradient, with this nudge or the first one."""
         beta = self.beta if beta is None else beta
         methods: dict[Rule, Callable[[], GradientMethod]] = {
-            "local": lambda: EqProp(beta) if has_energy(spec) else AsymEP(beta),
+            "local": lambda: EqProp(beta) if spec.has_energy else AsymEP(beta),
             "one-sided": lambda: EqProp(beta, "one-sided"),
             "asymep": lambda: AsymEP(beta),
             "vector field": lambda: VectorField(beta),
@@ -140,8 +139,3 @@ class Lessons(Frozen):
     def on_the_response(self) -> JacobianPenalty | None:
         """The penalty whose gradient is added to that of the cost."""
         return None if self.penalty is None else JacobianPenalty(self.penalty)
-
-
-def has_energy(spec: Network) -> bool:
-    """Whether every synapse is in the energy."""
-    return all(isinstance(synapse, SymmetricSynapse) for synapse in spec.synapses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -60,14 +61,16 @@ def check_methods(subject: Subject, say: Callable[[str], None]) -> tuple[list[Ro
         says = "the gradient is zero: the samples are fitted, or every unit between parameters and cost is saturated"
         rows.append(note(section, "", "gradients", 0.0, says))
         return rows, []
-    rows += _differences(subject, truth, say)
+    against = _differences(subject, truth, say)
+    rows += against
+    first = len(rows)
     methods, _ = named_methods(subject.spec, subject.beta)
     for name in list(EXACT)[1:]:
         if name in methods:
             say(name)
             found, proof = subject.gradient(methods[name], net, subject.exact)
             rows.append(_equal(subject, name, numbers(net, found), truth, proof))
-    curves = []
+    curves: list[Curve] = []
     for name, make in NUDGING.items():
         if name in methods:
             say(f"{name} over β")
@@ -76,7 +79,16 @@ def check_methods(subject: Subject, say: Callable[[str], None]) -> tuple[list[Ro
             rows += judge(subject, curve, places)
     rows += _kinks(curves)
     rows += _as_asked(subject, methods, truth, curves)
+    if any(row.verdict is Verdict.MISSED for row in against):
+        rows = [*rows[:first], *(_beside_a_wrong_yardstick(row) for row in rows[first:])]
     return rows, curves
+
+
+def _beside_a_wrong_yardstick(row: Row) -> Row:
+    """What is judged by the implicit gradient says nothing where that is wrong itself."""
+    if row.verdict is not Verdict.MISSED:
+        return row
+    return replace(row, says="judged by the implicit gradient, which is wrong itself: see its rows first")
 
 
 def _adjoint(evidence: Evidence) -> Row:

@@ -19,7 +19,7 @@ from neuro_eq.errors import DataError
 from neuro_eq.methods import DyadicEP, Evidence, GradientMethod
 from neuro_eq.solvers import Picard, Relaxation
 from neuro_eq.spec import Network
-from neuro_eq.synapses import SymmetricSynapse, TokenEmbedding
+from neuro_eq.synapses import TokenEmbedding
 
 BUDGET = 5000
 """Steps that the oracle may take where its answer has to be exact."""
@@ -72,7 +72,7 @@ class Subject:
     @property
     def has_energy(self) -> bool:
         """Whether every synapse is in the energy; a directed one that reads only data is not, and still ``D = Dᵀ``."""
-        return all(isinstance(synapse, SymmetricSynapse) for synapse in self.spec.synapses)
+        return self.spec.has_energy
 
     @property
     def smooth(self) -> bool:

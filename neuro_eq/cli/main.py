@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Annotated
 
@@ -10,7 +12,7 @@ import typer
 
 from neuro_eq import __version__
 from neuro_eq.cli import check, equivalence, inspect, plot, run
-from neuro_eq.errors import NeuroEqError
+from neuro_eq.errors import NeuroEqError, SpecError
 
 app = typer.Typer(
     name="neuro_eq",
@@ -38,8 +40,26 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import", metavar="MODULE", help="A module with synapses or activations of your own; may be given again."
+        ),
+    ] = None,
 ) -> None:
     """Options of the program itself."""
+    for name in modules or []:
+        _import(name)
+
+
+def _import(name: str) -> None:
+    """Import a module, also one in the current folder."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        import_module(name)
+    except ImportError as error:
+        raise SpecError(f"cannot import {name} ({error})", "--import") from None
 
 
 run.add_to(app)

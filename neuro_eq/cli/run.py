@@ -342,7 +342,7 @@ def _defaults(
     if engine.name == "lava":
         entries["train_samples"], entries["test_samples"] = LAVA_SAMPLES
     entries["network"] = network
-    if network.asymmetric:
+    if not network.has_energy:
         entries["method"] = {**entries["method"], "kind": "asymep"}  # the others want an energy
     if engine.name == "torch" and network.free_units < SMALL and not usual.network:
         entries["options"] = {"threads": 1}

@@ -43,6 +43,11 @@ class Data:
     vocabulary: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        for key in ("x_train", "y_train", "x_test", "y_test"):
+            if not isinstance(getattr(self, key), np.ndarray):
+                raise self._problem(f"{key} must be a NumPy array, found {type(getattr(self, key)).__name__}")
+        if self.classes is not None and not _is_count(self.classes):
+            raise self._problem(f"classes must be a whole number, or None for values to fit, found {self.classes!r}")
         for part in ("train", "test"):
             x, y = self._part(part)
             self._check_samples(f"x_{part}", x)

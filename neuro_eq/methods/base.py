@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import AfterValidator
 
 from neuro_eq.abilities import Ability
+from neuro_eq.arguments import expect
 from neuro_eq.arrays import Array
 from neuro_eq.engine import Engine, Observer
 from neuro_eq.equilibrium import Equilibrium, Status
@@ -126,6 +127,9 @@ class GradientMethod(Frozen):
             BackendError: the engine lacks what the method needs.
             SpecError: the method does not apply to this network; the message names the synapse and what does.
         """
+        expect(net, Engine, "net", "ne.compile(spec)")
+        for name, how in (("free", free), ("nudged", nudged)):
+            expect(how, Relaxation, name, "ne.Relaxation(tol=1e-3)")
         self.check(net, free)
         free = free or self.settles
         inputs = net.inputs(x)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from neuro_eq.costs import Readout
 from neuro_eq.datasets import Data
 from neuro_eq.engine import Engine
 from neuro_eq.errors import DataError
@@ -56,18 +55,16 @@ def correct(output: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def check_fit(net: Engine, data: Data) -> None:
     """Raise one sentence when a data set cannot train this network."""
-    if len(net.spec.given) != 1:
-        raise DataError(f"data: the network has {len(net.spec.given)} clamped populations, a data set feeds one")
-    clamped = net.spec.given[0]
-    if clamped.size != data.features:
-        raise DataError(
-            f'data: a sample of "{data.name}" has {data.features} values, but population "{clamped.name}" has '
-            f"{clamped.size} units"
-        )
+    given = net.spec.given
+    if sum(p.size for p in given) != data.features:
+        units = " and ".join(f'"{p.name}" has {p.size} units' for p in given)
+        raise DataError(f'data: a sample of "{data.name}" has {data.features} values, but population {units}')
     if net.spec.cost is None:
         raise DataError("data: the network has no cost, so there is nothing to learn")
-    if data.classes is None and isinstance(net.spec.cost, Readout):
-        raise DataError(f'data: "{data.name}" has values to fit, which cross-entropy cannot; use squared_error')
     outputs = net.spec.cost.outputs(net.spec.shapes)
     if outputs != data.outputs:
         raise DataError(f'data: "{data.name}" asks for {data.outputs} outputs, but the network has {outputs}')
+    for values in (data.y_train, data.y_test) if data.classes is None else ():
+        problem = net.spec.cost.target_problem(values)
+        if problem is not None:
+            raise DataError(f'data: "{data.name}" has values to fit, and {problem}')

@@ -25,7 +25,7 @@ AT_ONCE = 1 << 19
 
 def energy_terms(spec: Network) -> tuple[str, ...]:
     """The names of the terms of ``G``: free populations, then synapses.  Empty with a directed synapse: no energy."""
-    if not all(isinstance(synapse, SymmetricSynapse) for synapse in spec.synapses):
+    if not spec.has_energy:
         return ()
     return (*(p.name for p in spec.free), *(synapse.name for synapse in spec.synapses))
 

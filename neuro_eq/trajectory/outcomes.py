@@ -10,7 +10,6 @@ from neuro_eq.engine import Engine
 from neuro_eq.equilibrium import Equilibrium, Status
 from neuro_eq.errors import BackendError
 from neuro_eq.relaxing import Task
-from neuro_eq.synapses import SymmetricSynapse
 from neuro_eq.trajectory.places import Place
 
 
@@ -38,7 +37,7 @@ def outcome(net: Engine, task: Task, state: Equilibrium, place: Place, phase: in
 
 def _energy(net: Engine, state: Equilibrium, count: int) -> np.ndarray:
     """``G`` per recorded sample; NaN where the network has none, as directed synapses have no energy."""
-    if not all(isinstance(synapse, SymmetricSynapse) for synapse in net.spec.synapses):
+    if not net.spec.has_energy:
         return np.full(count, np.nan)
     first = replace(
         state,

@@ -299,6 +299,13 @@ def test_a_synapse_that_is_one_per_cent_wrong_is_caught(wrong, group, what):
     assert (group, what) in {(row.group, row.what) for row in report.missed}, what_is_missed(report)
 
 
+def test_nothing_is_blamed_by_a_yardstick_that_is_wrong_itself():
+    report = ne.check(odd(wrong="response"), backends=[], samples=3)
+    judged = [row for row in report.missed if row.group != "ImplicitDifferentiation" and row.section is Section.METHODS]
+    assert judged, what_is_missed(report)
+    assert all("which is wrong itself" in row.says for row in judged)
+
+
 def test_a_wrong_gradient_is_named():
     report = ne.check(odd(wrong="gradient"), backends=[], samples=3)
     groups = {row.group for row in report.missed}

@@ -254,6 +254,35 @@ def test_a_network_without_an_energy_is_trained_by_asymep(tmp_path: Path) -> Non
     assert load_config(tmp_path / "out" / "config.toml").method == ne.AsymEP(1.0)
 
 
+def test_a_directed_synapse_from_the_data_needs_asymep_too(tmp_path: Path) -> None:
+    spec = ne.models.layered_hopfield([2, 4, 2])
+    _, *others = spec.synapses
+    directed = ne.DirectedDense(source="input", target="hidden1")
+    ne.save(spec.model_copy(update={"synapses": (directed, *others)}), tmp_path / "net.toml")
+    done = neuro_eq("run", "--spec", "net.toml", *XOR[1:], "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert load_config(tmp_path / "out" / "config.toml").method.kind == "asymep"
+
+
+def test_a_module_of_ones_own_brings_its_activation(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import neuro_eq as ne\n"
+        "class Mine(ne.activations.Tanh):\n"
+        "    kind: str = 'mine'\n"
+        "ne.activations.ACTIVATIONS['mine'] = Mine\n"
+    )
+    ne.save(ne.models.layered_hopfield([2, 4, 2], "tanh", gain=0.5), tmp_path / "net.toml")
+    (tmp_path / "net.toml").write_text((tmp_path / "net.toml").read_text().replace('"tanh"', '"mine"'))
+    without = neuro_eq("check", "--spec", "net.toml", cwd=tmp_path)
+    assert without.returncode == 2
+    assert "no activation 'mine'" in without.stderr
+    done = neuro_eq("--import", "mine", "check", "--spec", "net.toml", "--backends", "reference", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    missing = neuro_eq("--import", "nobody", "backends", cwd=tmp_path)
+    assert missing.returncode == 2
+    assert missing.stderr.startswith("error: --import: cannot import nobody (No module named 'nobody')")
+
+
 def test_inspect_and_plot(finished: tuple[Path, str], tmp_path: Path) -> None:
     folder, _ = finished
     seen = neuro_eq("inspect", folder / "trajectory.h5", cwd=tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import neuro_eq as ne
 SPEC = ne.models.layered_hopfield([3, 4, 2])
 X = np.zeros((5, 3))
 Y = np.zeros(5, dtype=int)
+DATA = ne.datasets.Data("mine", *(2 * (X.astype(np.float32), Y)), classes=2)
 
 
 def net() -> Any:
@@ -36,9 +38,20 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: net().relax(X, target=Y + 7, beta=0.1), r"target: labels must lie in 0…1, found 7…7"),
     (
         lambda: net().relax(X, target=Y[:4], beta=0.1),
-        r"target: expected \(5, 2\) values or 5 integer labels, .*\[4, 2\]",
+        r"target: expected \(5, 2\) values or 5 integer labels, found int64 of shape \[4\]",
     ),
-    (lambda: net().relax(X, target=3, beta=0.1), r"target: expected \(5, 2\) values or 5 integer labels, found \[\]"),
+    (
+        lambda: net().relax(X, target=3, beta=0.1),
+        r"target: expected \(5, 2\) values or 5 integer labels, found int64 of shape \[\]",
+    ),
+    (
+        lambda: net().relax(X, target=Y.astype(float), beta=0.1),
+        r"target: expected \(5, 2\) values or 5 integer labels, found float64 of shape \[5\]",
+    ),
+    (
+        lambda: net().relax(X, record="run.h5"),
+        r"record: expected a Recorder, found str; neuro_eq\.Recorder\(PATH\) is one",
+    ),
     (lambda: net().relax(X, tol=-1), r"tol: expected residuals of at least 0, found -1"),
     (lambda: net().relax(X, tol=np.nan), r"tol: expected residuals of at least 0, found nan"),
     (lambda: net().relax(X, tol="nudge"), r"tol: expected numbers or None, found 'nudge'"),
@@ -83,6 +96,22 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: ne.compile(SPEC, threads=0), r"threads: expected a whole number of at least 1, found 0"),
     (lambda: ne.compile(SPEC, thread=1), r'backend "numba" has no option "thread"; did you mean "threads"\?'),
     (lambda: ne.train(net(), 3), r"data: expected a Data, found int; .*"),
+    (lambda: ne.train(SPEC, DATA), r"net: expected an Engine, such as ne\.compile\(spec\), found Network\(.*"),
+    (lambda: ne.train(net(), DATA, method="eqprop"), r"method: expected a GradientMethod, such as .*, found 'eqprop'"),
+    (lambda: ne.train(net(), DATA, method=ne.EqProp), r"method: expected a GradientMethod, .* the class EqProp itself"),
+    (lambda: ne.train(net(), DATA, optimizer="adam"), r"optimizer: expected an Optimizer, such as .*, found 'adam'"),
+    (lambda: ne.train(net(), DATA, schedule="cosine"), r"schedule: expected a Schedule, such as .*, found 'cosine'"),
+    (lambda: ne.train(net(), DATA, budget=0.9), r"budget: expected one, such as ne\.NormBudget\(0\.9\), found 0\.9"),
+    (lambda: ne.train(net(), DATA, penalty=3.0), r"penalty: expected one, such as .*, found 3\.0"),
+    (lambda: ne.train(net(), DATA, free={"tol": 1e-3}), r"free: expected a Relaxation, such as .*, found {'tol': .*"),
+    (lambda: ne.train(net(), DATA, nudged=ne.Picard()), r"nudged: expected a Relaxation, .*"),
+    (lambda: ne.train(net(), DATA, epochs=1.5), r"epochs: expected a whole number of at least 0, found 1\.5"),
+    (lambda: ne.train(net(), DATA, batch_size=0), r"batch_size: expected a whole number of at least 1, found 0"),
+    (lambda: ne.train(net(), DATA, seed=-1), r"seed: expected a whole number of at least 0, found -1"),
+    (lambda: ne.EqProp().gradient(net(), X, Y, free=ne.Picard()), r"free: expected a Relaxation, .*"),
+    (lambda: ne.lipschitz(SPEC, X), r"net: expected an Engine, such as ne\.compile\(spec\), found Network\(.*"),
+    (lambda: replace(DATA, x_train=[[1.0]]), r"mine: x_train must be a NumPy array, found list"),
+    (lambda: replace(DATA, classes="2"), r"mine: classes must be a whole number, or None .*, found '2'"),
     (lambda: ne.models.layered_hopfield([3]), r"sizes: need at least \[n_in, n_out\], found \[3\]"),
     (lambda: ne.models.layered_hopfield([3, 0, 2]), r"shape: every axis must be at least 1, found \[0\]"),
     (

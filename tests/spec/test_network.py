@@ -480,3 +480,34 @@ def test_layer_norm_in_a_file():
     assert good.initial_parameters(0)["hidden1.gamma"] == 0.3
     kept = good.project({**good.initial_parameters(0), "hidden1.gamma": np.array(-0.2)})
     assert kept["hidden1.gamma"] == 0.0
+
+
+def test_a_copy_with_a_change_is_a_network_of_its_own() -> None:
+    """What was computed of the first, as its free populations, is computed anew; and it is checked."""
+    spec = ne.models.layered_hopfield([3, 4, 2], "hard_sigmoid")
+    assert [p.activation.kind for p in spec.free] == ["hard_sigmoid"] * 2
+    tanh = tuple(p if p.clamped else p.model_copy(update={"activation": "tanh"}) for p in spec.populations)
+    edited = spec.model_copy(update={"populations": tanh})
+    assert [p.activation.kind for p in edited.free] == ["tanh"] * 2
+    assert edited == ne.Network(populations=tanh, synapses=spec.synapses, cost=spec.cost, name=spec.name)
+    assert ne.Network(**{**dict(spec), "populations": tanh}) == edited
+    assert set(dict(spec)) == set(ne.Network.model_fields), "fields, and nothing that is computed of them"
+    assert spec.model_copy(deep=True) == spec
+    with pytest.raises(ne.SpecError, match="no activation 'tahn'"):
+        spec.populations[1].model_copy(update={"activation": "tahn"})
+    with pytest.raises(ne.SpecError, match='no synapse drives "output"'):
+        spec.model_copy(update={"synapses": spec.synapses[:1]})
+
+
+def test_who_has_an_energy() -> None:
+    """A directed synapse that reads data alone leaves D symmetric, and still has no energy."""
+    symmetric = ne.models.layered_hopfield([3, 4, 2])
+    first, *others = symmetric.synapses
+    directed = ne.DirectedDense(source=first.sources[0], target="hidden1")
+    mixed = symmetric.model_copy(update={"synapses": (directed, *others)})
+    assert symmetric.has_energy
+    assert not mixed.has_energy
+    assert not mixed.asymmetric
+    net = ne.compile(mixed, backend="reference")
+    with pytest.raises(ne.SpecError, match='"input_hidden1" is directed, and only symmetric synapses have an energy'):
+        net.energy(net.relax(np.zeros((2, 3))))

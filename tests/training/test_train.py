@@ -184,3 +184,55 @@ def test_regression_has_a_cost_and_no_accuracy() -> None:
     # One linear synapse fits a plane exactly.  The slowest mode of uniform data has a second moment of 1/12, so 300
     # steps of 0.5 leave about exp(−300·0.5/12·2) = 1e-11 of the cost; the tolerance of the phases leaves 1e-6.
     assert history.last.test_cost < 1e-5 * history.epochs[0].test_cost
+
+
+TWO = ne.Network(
+    populations=[
+        ne.Population(name="image", shape=(2, 2), clamped=True),
+        ne.Population(name="context", shape=3, clamped=True),
+        ne.Population(name="hidden", shape=6, activation="tanh"),
+    ],
+    synapses=[
+        ne.Dense(source="image", target="hidden"),
+        ne.Dense(source="context", target="hidden"),
+        ne.Bias(target="hidden"),
+    ],
+    cost={"kind": "cross_entropy", "population": "hidden", "classes": 3},
+)
+
+
+def several(classes: int | None = 3) -> Data:
+    """Samples of which the label is told by both inputs together."""
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(96, 7)).astype(np.float32)
+    labels = np.argmax(x[:, :3] + x[:, 4:], axis=1)
+    y = labels if classes is not None else np.eye(3, dtype=np.float32)[labels] * np.float32(0.7) + np.float32(0.1)
+    return Data("two", x[:64], y[:64], x[64:], y[64:], classes=classes)
+
+
+def test_several_inputs_stand_side_by_side_in_the_order_of_the_spec() -> None:
+    net, data = ReferenceEngine(TWO, seed=2), several()
+    x = data.x_test
+    together, apart = net.relax(x), net.relax({"image": x[:, :4].reshape(-1, 2, 2), "context": x[:, 4:]})
+    np.testing.assert_array_equal(together.activities["hidden"], apart.activities["hidden"])
+    np.testing.assert_array_equal(together.activities["image"], apart.activities["image"])
+    history = ne.train(net, data, epochs=20, optimizer=ne.Adam(3e-2))
+    assert history.last.test_accuracy > 0.8 > history.epochs[0].test_accuracy
+    context = ne.Population(name="context", shape=2, clamped=True)
+    narrow = TWO.model_copy(update={"populations": (TWO.populations[0], context, TWO.populations[2])})
+    with pytest.raises(ne.DataError, match=r'7 values, but population "image" has 4 units and "context" has 2 units'):
+        ne.train(ReferenceEngine(narrow), data)
+    with pytest.raises(ne.DataError, match=r"\(batch, 7\) with all of them side by side; found \[5, 6\]"):
+        net.relax(np.zeros((5, 6)))
+
+
+def test_cross_entropy_learns_from_probabilities() -> None:
+    net, data = ReferenceEngine(TWO, seed=2), several(classes=None)
+    history = ne.train(net, data, epochs=20, optimizer=ne.Adam(3e-2))
+    least = -np.mean(np.sum(data.y_test * np.log(data.y_test), axis=1))  # the entropy of the targets
+    assert least < history.last.test_cost < least + 0.5 * (history.epochs[0].test_cost - least)
+    values = Data("values", *(2 * (data.x_train, 3 * data.y_train)), classes=None)
+    with pytest.raises(
+        ne.DataError, match='"values" has values to fit, and cross-entropy needs labels, or rows that are'
+    ):
+        ne.train(net, values)
