@@ -23,6 +23,7 @@ from neuro_eq.experiments.machinery.experiment import (
     judged,
     judged_each,
 )
+from neuro_eq.experiments.machinery.judging import judged_sides
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.machinery.statistics import spearman
 from neuro_eq.experiments.tasks.networks import ROWS
@@ -241,12 +242,10 @@ def verdict(results: Results) -> Verdict:
 
 
 def _costs_nothing(cell: Cell) -> bool | None:
-    """Whether the loss of an early exit counts as none; None where it is less than its standard error above that."""
+    """Whether the loss of an early exit counts as none; None where a standard error of it decides."""
     loss, losses = cell.mean("exit loss"), cell.values("exit loss")
-    if loss <= LOSS:
-        return True
     error = float(losses.std(ddof=1)) / math.sqrt(losses.size) if losses.size > 1 else 0.0
-    return None if loss - error <= LOSS else False
+    return True if loss + error <= LOSS else False if loss - error > LOSS else None
 
 
 def _saves(cell: Cell) -> bool | None:
@@ -265,11 +264,10 @@ def _all_harder(cells: list[Cell]) -> Claim:
 
 def _all_saved(cells: list[Cell]) -> Claim:
     says = "leaving early saves 30 to 50 % of the steps at no loss"
-    good = [c for c in cells if _saves(c)]
     found = "networks; saved " + ", ".join(
         f"{100 * c.mean('exit saving'):.0f} % for {100 * c.mean('exit loss'):.2f} points ({_words(c)})" for c in cells
     )
-    return judged_each(says, len(good), len(cells), found, "aim")
+    return judged_sides(says, [_saves(c) for c in cells], found, "aim")
 
 
 def _harder(cell: Cell, twin: Cell | None) -> Claim:

@@ -136,6 +136,7 @@ def report(
 ) -> None:
     """Write one HTML page with everything in it: question, configuration, table, figures, verdict."""
     from neuro_eq.atomic import write_text
+    from neuro_eq.experiments.machinery.experiment import SCALES
     from neuro_eq.experiments.machinery.publication import published, refusal
     from neuro_eq.experiments.machinery.report import page
     from neuro_eq.experiments.machinery.store import found_in
@@ -143,22 +144,25 @@ def report(
     tables = found_in(folder)
     path = folder / "report.html" if out is None else out
     write_text(path, page(tables))
-    refused = 0
+    largest = {each.experiment.name: each for each in sorted(tables, key=lambda each: SCALES.index(each.scale))}
+    done = 0
     for results in tables:
         print(f"{results.experiment.name}, {results.scale}: {results.extent}, n = {results.seeds}")
         print(results.experiment.verdict(results).text())
-        if publish is not None:
-            why = refusal(results, publish)
-            if why is not None and not (replace and results.scale != "quick"):
-                refused += 1
-                print(
-                    f"not published: {why}" + ("" if results.scale == "quick" else "; --replace does it all the same")
-                )
-                continue
+        if publish is None:
+            continue
+        if results is not largest[results.experiment.name]:
+            print(f"not published: {folder} has {largest[results.experiment.name].scale} results as well")
+        elif results.scale == "quick":
+            print("not published: quick results show that an experiment works and are no evidence")
+        elif not replace and (why := refusal(results, publish)) is not None:
+            print(f"not published: {why}; --replace does it all the same")
+        else:
+            done += 1
             for written in published(results, publish):
                 print(f"summary {written}")
     print(f"report  {path}")
-    if refused == len(tables):
+    if publish is not None and not done:
         raise typer.Exit(1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -360,8 +361,8 @@ def _nudge(results: Results) -> Claim:
         return judged(says, None, "not run")
     ordered = sorted(cells, key=lambda cell: cell.configuration.beta)
     found = "; ".join(f"β = {c.configuration.beta:g}: {c.said('L, after', '.3f')}" for c in ordered)
-    means = [cell.mean("L, after") for cell in ordered]
-    return judged(says, bool(np.all(np.diff(means) > 0)), found)
+    sides = [gap(later, before, "L, after").decided for before, later in pairwise(ordered)]
+    return judged(says, False if False in sides else True if all(sides) else None, found)
 
 
 def _largest(cells: Results, name: str) -> Cell:

@@ -126,7 +126,7 @@ WIDE = 2048
 def _wide(results: Results) -> Claim:
     says = f"d = {WIDE} trains where backpropagation through time does not"
     prior = "d = 2048 trains where BPTT does not"
-    wide = [cell for cell in results.where(way="local") if cell.configuration.width >= WIDE]
+    wide = [cell for cell in results.where(way="local") if cell.configuration.width == WIDE]
     if not wide:
         widest = max(results.choices("width"), default=0)
         return judged(says, None, f"not run: the widest is d = {widest}", prior)

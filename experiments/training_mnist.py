@@ -234,7 +234,7 @@ def _twin(ours: Cell | None, twin: Cell | None, name: str, word: str, prior: str
         return judged(says, None, "not run", prior)
     both = (ours, twin)
     found = "; ".join(f"{c.configuration.rule} {c.said('accuracy', '.2f', 100, ' %')}" for c in both)
-    behind = twin.mean("accuracy") - ours.mean("accuracy")
+    found_gap = gap(ours, twin)
     parts = [
         f"{what} {' and '.join(number(scale * c.mean(figured), form) for c in both)}"
         for what, figured, form, scale in (
@@ -244,8 +244,8 @@ def _twin(ours: Cell | None, twin: Cell | None, name: str, word: str, prior: str
             ("res/r₀ at the end", "residual over nudge, last", ".1e", 1.0),
         )
     ]
-    why = f"{number(100 * behind, '.2f')} points behind; {', '.join(parts)}"
-    return judged(says, bool(100.0 * behind <= 0.3), found, prior, why)
+    why = f"{number(round(-100 * found_gap.ahead, 2) + 0.0, '.2f')} points behind; {', '.join(parts)}"
+    return judged(says, found_gap.within(0.003 + 1e-9), found, prior, why)
 
 
 def _saturates(results: Results) -> Claim:

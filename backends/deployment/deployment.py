@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from neuro_eq.arguments import parted
 from neuro_eq.backends.deployment.calibration import SAMPLES, calibrate
 from neuro_eq.backends.numba.integer import ChipRun, IntegerEngine
 from neuro_eq.compiler import compile as compile_network
@@ -235,16 +236,16 @@ def deploy(
         placement = place(network, chip)
         float_answers = _float_answers(net, x)
     started = time.perf_counter()
-    source = spec.given[0].name
+    inputs = parted(spec.given, x)
     with IntegerEngine(network, threads=threads) as engine:
-        runs = [_finish(engine, {source: x[i : i + BATCH]}, steps) for i in range(0, len(x), BATCH)]
+        runs = [_finish(engine, _rows(inputs, i, i + BATCH), steps) for i in range(0, len(x), BATCH)]
         seconds = time.perf_counter() - started
-        course = _course(engine, {source: x[:WATCHED]}, labels[:WATCHED])
+        course = _course(engine, _rows(inputs, 0, WATCHED), labels[:WATCHED])
         reached = np.concatenate([run.silent for run in runs])
         taken = np.where(reached < 0, steps, reached)
         verification = None
         if verify:
-            verification = _verify(engine, {source: x[:verify]}, int(taken[:verify].max()), say)
+            verification = _verify(engine, _rows(inputs, 0, verify), int(taken[:verify].max()), say)
     overflow = {name: sum(run.overflows()[name] for run in runs) for name in runs[0].overflows()}
     happened = [f"{count} {name}" for name, count in overflow.items() if count]
     if happened:
@@ -277,6 +278,11 @@ def _float_answers(net: Engine, x: np.ndarray) -> np.ndarray:
         state = net.relax(x[i : i + BATCH], solver=Picard(), tol=1e-4, max_steps=500)
         answers.append(np.argmax(net.to_numpy(net.output(state)), axis=1))
     return np.concatenate(answers)
+
+
+def _rows(inputs: Mapping[str, np.ndarray], begin: int, end: int) -> dict[str, np.ndarray]:
+    """Some samples of every input."""
+    return {name: values[begin:end] for name, values in inputs.items()}
 
 
 def _finish(engine: IntegerEngine, data: Mapping[str, np.ndarray], steps: int) -> ChipRun:

@@ -86,7 +86,7 @@ def compile_once(dtype: str, work: Callable[[], object], variant: str = "") -> N
     ``variant`` names the networks, if not all, that it is compiled for.
     """
     done = folder() / f"{'-'.join([dtype, *variant.split()])}.compiled"
-    if done.exists():
+    if kept() and done.exists():
         return
     began = time.perf_counter()
     what = f"{dtype} with {variant}" if variant else dtype

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,25 +31,40 @@ class Gap:
             return self.ahead > 0.0
         return None
 
+    def within(self, limit: float) -> bool | None:
+        """Whether the one is behind by no more than a limit; None where that is within the noise.
+
+        Single seeds are taken as they are.
+        """
+        noise = 0.0 if math.isnan(self.noise) else self.noise
+        if -self.ahead + noise <= limit:
+            return True
+        return False if -self.ahead - noise > limit else None
+
 
 def gap(one: Cell, other: Cell, name: str = "accuracy") -> Gap:
     """Of a number of two rows."""
     return Gap(one.mean(name) - other.mean(name), float(np.hypot(one.sd(name), other.sd(name))))
 
 
-def judged_by_gaps(says: str, gaps: Sequence[Gap], found: str, prior: str = "", why: str = "") -> Claim:
-    """A claim that one row of each of several pairs is ahead: of all, of some, of none and behind in some, or open.
+def judged_sides(says: str, sides: Sequence[bool | None], found: str, prior: str = "", why: str = "") -> Claim:
+    """A claim about each of several: true of all, of some, of none and false of some, or open.
 
     ``found`` goes on after "3 of 4", with what is counted.
     """
-    ahead, behind = (sum(each.decided is side for each in gaps) for side in (True, False))
-    if gaps and ahead == len(gaps):
+    those = sum(side is True for side in sides)
+    if sides and those == len(sides):
         standing = Standing.HOLDS
-    elif ahead:
+    elif those:
         standing = Standing.PARTLY
     else:
-        standing = Standing.FAILS if behind else Standing.OPEN
-    return Claim(says, prior, f"{ahead} of {len(gaps)} {found}" if gaps else "not run", standing, why)
+        standing = Standing.FAILS if False in sides else Standing.OPEN
+    return Claim(says, prior, f"{those} of {len(sides)} {found}" if sides else "not run", standing, why)
 
 
-__all__ = ["Gap", "gap", "judged_by_gaps"]
+def judged_by_gaps(says: str, gaps: Sequence[Gap], found: str, prior: str = "", why: str = "") -> Claim:
+    """A claim that one row of each of several pairs is ahead of the other."""
+    return judged_sides(says, [each.decided for each in gaps], found, prior, why)
+
+
+__all__ = ["Gap", "gap", "judged_by_gaps", "judged_sides"]

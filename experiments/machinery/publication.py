@@ -84,13 +84,11 @@ def _rounded(values: Iterable[float]) -> list[float]:
 
 
 def refusal(results: Results, folder: Path) -> str | None:
-    """Why these results should not be published there: what is there is more, or they are no evidence at all.
+    """Why these results should not be published there, as what is there is more; None where nothing is against it.
 
     Raises:
         FileError: what is there is damaged.
     """
-    if results.scale == "quick":
-        return "quick results show that an experiment works and are no evidence"
     path = _summary_in(folder, results.experiment)
     if not path.exists():
         return None

@@ -86,7 +86,8 @@ def check_methods(subject: Subject, say: Callable[[str], None]) -> tuple[list[Ro
 
 def _beside_a_wrong_yardstick(row: Row) -> Row:
     """What is judged by the implicit gradient says nothing where that is wrong itself."""
-    if row.verdict is not Verdict.MISSED:
+    of_settling = "residual" in row.what or "does not settle" in row.says
+    if row.verdict is not Verdict.MISSED or of_settling:
         return row
     return replace(row, says="judged by the implicit gradient, which is wrong itself: see its rows first")
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Annotated
 
@@ -12,7 +10,8 @@ import typer
 
 from neuro_eq import __version__
 from neuro_eq.cli import check, equivalence, inspect, plot, run
-from neuro_eq.errors import NeuroEqError, SpecError
+from neuro_eq.cli.imports import bring
+from neuro_eq.errors import NeuroEqError
 
 app = typer.Typer(
     name="neuro_eq",
@@ -49,17 +48,7 @@ def options(
 ) -> None:
     """Options of the program itself."""
     for name in modules or []:
-        _import(name)
-
-
-def _import(name: str) -> None:
-    """Import a module, also one in the current folder."""
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        import_module(name)
-    except ImportError as error:
-        raise SpecError(f"cannot import {name} ({error})", "--import") from None
+        bring(name)
 
 
 run.add_to(app)

@@ -60,7 +60,7 @@ class RichReporter:
             return
         self.shown = time.monotonic()
         figures = (
-            f"train {100 * tally.mean('correct'):5.1f} %  steps {tally.mean('free'):5.1f}"
+            f"train {_answers(tally.mean('correct'), tally.mean('cost'))}  steps {tally.mean('free'):5.1f}"
             f"  residual/nudge {tally.residual_ratio:.0e}"
         )
         self.progress.update(
@@ -84,6 +84,11 @@ class RichReporter:
             return
         ratio = "" if math.isnan(result.residual_ratio) else f"  residual/nudge {result.residual_ratio:.0e}"
         self.say(
-            f"epoch {result.epoch:3d}  train {100 * result.train_accuracy:6.2f} %"
-            f"  test {100 * result.test_accuracy:6.2f} %  steps {result.free_steps:5.1f}{ratio}"
+            f"epoch {result.epoch:3d}  train {_answers(result.train_accuracy, result.train_cost)}"
+            f"  test {_answers(result.test_accuracy, result.test_cost)}  steps {result.free_steps:5.1f}{ratio}"
         )
+
+
+def _answers(accuracy: float, cost: float) -> str:
+    """How good answers are: how many are right, or what they cost where none is right or wrong."""
+    return f"cost {cost:.4f}" if math.isnan(accuracy) else f"{100 * accuracy:6.2f} %"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from neuro_eq.cli.imports import program
 
 if TYPE_CHECKING:
     from neuro_eq.run import RunConfig, RunResult
@@ -254,7 +257,7 @@ def _execute(config: RunConfig, folder: Path, *, resume: bool, tensorboard: bool
             result = execute(config, folder, reporter, say=shown.say, resume=resume)
     except (KeyboardInterrupt, SystemExit) as stop:
         begun = (folder / "config.toml").exists()
-        way = f"go on with: neuro_eq run --resume {shlex.quote(str(folder))}" if begun else "nothing was begun"
+        way = f"go on with: {program()} run --resume {shlex.quote(str(folder))}" if begun else "nothing was begun"
         print(f"stopped; {way}", file=sys.stderr)
         code = stop.code if isinstance(stop, SystemExit) else 130
         raise typer.Exit(code if isinstance(code, int) else 1) from None
@@ -400,7 +403,11 @@ def _show(result: RunResult, config: RunConfig, console: Any) -> None:
     table.add_column("value", justify="right")
     rows = [
         ("epochs", f"{last.epoch}"),
-        ("train accuracy", f"{100 * last.train_accuracy:.2f} %"),
+        (
+            ("train cost", f"{last.train_cost:.4f}")
+            if math.isnan(last.train_accuracy)
+            else ("train accuracy", f"{100 * last.train_accuracy:.2f} %")
+        ),
         ("test cost", f"{last.test_cost:.4f}"),
         ("steps, free phase", f"{last.free_steps:.1f}"),
         ("steps, nudged phases", f"{last.nudged_steps:.1f}"),
@@ -416,7 +423,7 @@ def _show(result: RunResult, config: RunConfig, console: Any) -> None:
         # Paths are printed plainly: a wrapped path cannot be copied.
         if getattr(result, name).exists():
             print(f"{name:<11} {getattr(result, name)}")
-    print(f"again       neuro_eq run --config {result.config}")
+    print(f"again       {program()} run --config {result.config}")
     if last.test_accuracy == last.test_accuracy:  # not for regression
         print(f"test accuracy {100 * last.test_accuracy:.2f} %")
     else:

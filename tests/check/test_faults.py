@@ -306,6 +306,13 @@ def test_nothing_is_blamed_by_a_yardstick_that_is_wrong_itself():
     assert all("which is wrong itself" in row.says for row in judged)
 
 
+def test_what_does_not_settle_is_named_beside_a_wrong_yardstick():
+    """It is not judged by that."""
+    report = ne.check(odd(wrong="response"), backends=[], samples=3, settling=ne.Relaxation(max_steps=3))
+    (row,) = [row for row in report.missed if row.what == "residual / nudge, ≤ 3 steps"]
+    assert "raise max_steps" in row.says
+
+
 def test_a_wrong_gradient_is_named():
     report = ne.check(odd(wrong="gradient"), backends=[], samples=3)
     groups = {row.group for row in report.missed}

@@ -278,6 +278,16 @@ def test_a_module_of_ones_own_brings_its_activation(tmp_path: Path) -> None:
     assert "no activation 'mine'" in without.stderr
     done = neuro_eq("--import", "mine", "check", "--spec", "net.toml", "--backends", "reference", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
+    run = ("run", "--spec", "net.toml", *XOR[1:], "--out", "out")
+    done = neuro_eq("--import", "mine", *run, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (again,) = re.findall(r"^again +neuro_eq (.*)$", done.stdout, flags=re.MULTILINE)
+    done = neuro_eq(*again.split(), "--out", "again", cwd=tmp_path)
+    assert done.returncode == 0, "the command that it prints works\n" + done.stderr
+    for name in ("", ".mine", "a b"):
+        wrong = neuro_eq("--import", name, "backends", cwd=tmp_path)
+        assert wrong.returncode == 2
+        assert wrong.stderr.startswith("error: --import: expected the name of a module"), wrong.stderr
     missing = neuro_eq("--import", "nobody", "backends", cwd=tmp_path)
     assert missing.returncode == 2
     assert missing.stderr.startswith("error: --import: cannot import nobody (No module named 'nobody')")

@@ -172,7 +172,7 @@ def test_an_unknown_backend():
         ({"beta": 0.1, "target": np.array([0, 2])}, "target: labels must lie in 0…1, found 0…2"),
         (
             {"beta": 0.1, "target": np.ones((3, 2))},
-            "target: expected (2, 2) values or 2 integer labels, found [3, 2]",
+            "target: expected (2, 2) values or 2 integer labels, found float64 of shape [3, 2]",
         ),
         ({"tol": np.full(3, 1e-3)}, "tol: expected one number or (2,), found [3]"),
         ({"start": {"hidden1": np.zeros((2, 4))}}, 'start: no potentials for population "output"'),

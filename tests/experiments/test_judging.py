@@ -61,3 +61,18 @@ def test_a_number_that_is_missing_has_no_rank() -> None:
     left[3] = np.nan
     assert math.isnan(spearman(left, np.arange(9.0)).rho)
     assert math.isnan(spearman(np.arange(9.0), left).rho)
+
+
+@pytest.mark.parametrize(
+    ("found", "within"),
+    [
+        (Gap(-0.1, 0.1), True),
+        (Gap(-0.5, 0.1), False),
+        (Gap(-0.3, 0.1), None),
+        (Gap(0.5, 0.1), True),
+        (Gap(-0.2, math.nan), True),
+        (Gap(-0.4, math.nan), False),
+    ],
+)
+def test_being_close_is_decided_by_more_than_the_noise(found: Gap, within: bool | None) -> None:
+    assert found.within(0.3) is within
