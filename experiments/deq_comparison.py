@@ -174,7 +174,7 @@ def _exact(model: str, ours: Cell, cells: dict[str, Cell]) -> Claim:
     if doubtful:
         # What is not exact cannot tell who is nearer to it.
         holds = None
-        why += f"; the exact gradient did not converge for every sample of every run of: {', '.join(doubtful)}"
+        why += f"; the exact gradient is not known to have converged for every sample and run of: {', '.join(doubtful)}"
     return judged(says, holds, f"relative error after training: {found}", "", why)
 
 
