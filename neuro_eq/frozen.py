@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from typing_extensions import Self
 
 from neuro_eq.errors import SpecError, did_you_mean
 
@@ -33,7 +32,7 @@ class Frozen(BaseModel):
         for name in type(self).model_fields:
             yield name, getattr(self, name)
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+    def model_copy(self: Model, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Model:
         """Another of its kind, with some fields changed, and validated as any other.
 
         Args:
