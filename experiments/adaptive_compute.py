@@ -20,10 +20,8 @@ from neuro_eq.experiments.machinery.experiment import (
     Outcome,
     Scale,
     Verdict,
-    judged,
-    judged_each,
 )
-from neuro_eq.experiments.machinery.judging import judged_sides
+from neuro_eq.experiments.machinery.judging import Gap, judged, judged_each, judged_sides
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.machinery.statistics import spearman
 from neuro_eq.experiments.tasks.networks import ROWS
@@ -243,9 +241,8 @@ def verdict(results: Results) -> Verdict:
 
 def _costs_nothing(cell: Cell) -> bool | None:
     """Whether the loss of an early exit counts as none; None where a standard error of it decides."""
-    loss, losses = cell.mean("exit loss"), cell.values("exit loss")
-    error = float(losses.std(ddof=1)) / math.sqrt(losses.size) if losses.size > 1 else 0.0
-    return True if loss + error <= LOSS else False if loss - error > LOSS else None
+    error = cell.sd("exit loss") / math.sqrt(len(cell.runs))
+    return Gap(-cell.mean("exit loss"), error).within(LOSS)
 
 
 def _saves(cell: Cell) -> bool | None:

@@ -8,26 +8,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from neuro_eq.datasets import load_data
+from neuro_eq.experiments.beta_claims import GOES_WITH, fixed, verdict
 from neuro_eq.experiments.machinery.drawing import blank, key, line, nothing
 from neuro_eq.experiments.machinery.experiment import (
-    Claim,
     Column,
     Configuration,
-    Criterion,
     Experiment,
     Outcome,
     Scale,
-    Verdict,
-    judged,
-    judged_each,
 )
-from neuro_eq.experiments.machinery.judging import gap, judged_by_gaps
-from neuro_eq.experiments.machinery.results import Cell, Results, number
-from neuro_eq.experiments.machinery.statistics import Correlation, spearman
+from neuro_eq.experiments.machinery.results import Results
 from neuro_eq.experiments.tasks.transformers import TRANSFORMERS
 from neuro_eq.experiments.training.diagnostics import Diagnostics
 from neuro_eq.experiments.training.lessons import Lessons, Rule
-from neuro_eq.experiments.training.loop import learn
+from neuro_eq.experiments.training.loop import TEST_ACCURACY, learn
 from neuro_eq.figures.style import CYCLE, dress
 
 if TYPE_CHECKING:
@@ -40,28 +34,7 @@ FIXED = (0.01, 0.05, 0.1, 0.2, 0.21, 0.22, 0.23, 0.24, 0.25, 0.26, 0.5)
 ANNEALED = ((0.3, 0.25), (0.3, 0.2))
 """The nudges that the earlier work let fall over training: the second is said to collapse."""
 
-COLLAPSED = 0.1
-"""A loss of accuracy from its best that counts as a collapse."""
-
-OF_A_LAYER = (
-    "the cost is felt at the output alone, so a layer's own β can only divide its contrast, which is a learning rate "
-    "of its own; Adam takes that out"
-)
-"""Why no experiment has a nudge of each layer's own."""
-
 DAMPING = (0.8, 0.9, 0.95)
-
-FEWEST = 8
-"""Runs that a rank correlation wants."""
-
-ACCURACY = "history/test_accuracy"
-
-GOES_WITH = {
-    "diagnostics/L": (1.0, "the Lipschitz constant is large"),
-    "diagnostics/residual over nudge, median": (1.0, "the phases are not settled"),
-    "diagnostics/cosine": (-1.0, "the gradient is far from the true one"),
-}
-"""What an epoch's loss of accuracy is held against: a curve, on which side it is bad, and that side in words."""
 
 
 class Nudged(Configuration):
@@ -181,251 +154,6 @@ def run(config: Nudged, seed: int) -> Outcome:
     return Outcome(numbers, {**learned.curves(), **probe.curves()}, spec)
 
 
-# -- what the results say -------------------------------------------------------------------------------------------
-
-
-def verdict(results: Results) -> Verdict:
-    """The earlier claims on the earlier rule, then what the diagnostics say, then ours."""
-    prior = _prior(results.where(rule="one-sided vector field", damping=0.8, lr=2e-3))
-    corrected = _prior(results.where(rule="asymep"))
-    if results.scale == "quick":
-        prior, corrected = results.where(rule="one-sided vector field"), results.where(rule="asymep")
-    claims = [_best(prior), _collapses(prior), _stable(prior), _worse_below(prior), _worse_below(corrected, ours=True)]
-    claims += [_losses(prior, corrected, *each) for each in GOES_WITH.items()]
-    claims += [_why(prior), _corrected(prior, corrected), _settled(results), _noise(prior), _follows(results)]
-    claims.append(judged("a nudge of each layer's own does better", None, f"not run: {OF_A_LAYER}"))
-    return Verdict(tuple(claims), (_criterion(results),))
-
-
-def _prior(results: Results) -> Results:
-    cells = tuple(c for c in results if str(c.configuration.network).startswith("prior"))
-    return Results(results.experiment, results.scale, cells)
-
-
-def _place(results: Results) -> str:
-    """Of a claim about the earlier network on MNIST, where else it was put to the test."""
-    there = list(dict.fromkeys((c.configuration.network, c.configuration.data) for c in results))
-    if there == [("prior", "mnist")]:
-        return ""
-    return "".join(f" ({network}, on {data})" for network, data in there)
-
-
-def _fixed(results: Results) -> list[Cell]:
-    return sorted(results.where(last_beta=None, follow=None), key=lambda cell: cell.configuration.beta)
-
-
-def _all_of(cells: list[Cell], name: str = "accuracy", form: str = ".1f", scale: float = 100.0) -> str:
-    return "; ".join(f"β = {c.configuration.beta:g}: {c.said(name, form, scale)}" for c in cells)
-
-
-def _best(prior: Results) -> Claim:
-    says = f"β = 0.22 is the best fixed nudge for the one-sided vector field{_place(prior)}"
-    cells = _fixed(prior)
-    if len(cells) < 3:
-        return judged(says, None, f"only {len(cells)} nudges: {_all_of(cells)}", "β 0.22 best")
-    at = next((c for c in cells if c.configuration.beta == 0.22), None)
-    if at is None:
-        return judged(says, None, _all_of(cells), "β 0.22 best")
-    rival = max((c for c in cells if c is not at), key=lambda cell: cell.mean("accuracy"))
-    found = gap(at, rival)
-    why = (
-        f"{number(100 * found.ahead, '.2f')} points ahead of β = {rival.configuration.beta:g}, standard deviations "
-        f"{number(100 * found.noise, '.2f')}"
-    )
-    return judged(says, found.decided, _all_of(cells), "β 0.22 best", why)
-
-
-def _falls(cells: list[Cell]) -> np.ndarray:
-    """``(runs,)`` the largest loss of accuracy from the best epoch so far to a later one."""
-    falls = []
-    for run in (run for cell in cells for run in cell.runs):
-        course = run.arrays.get(ACCURACY, np.zeros(0))
-        on_the_way = float(np.max(np.maximum.accumulate(course) - course)) if len(course) else 0.0
-        falls.append(max(on_the_way, run.numbers["fall from best"]))
-    return np.array(falls)
-
-
-def _collapses(prior: Results) -> Claim:
-    says = f"a nudge that falls from 0.3 to 0.2 makes training collapse{_place(prior)}"
-    cell = prior.first(beta=0.3, last_beta=0.2)
-    if cell is None:
-        return judged(says, None, "not run", "collapses at 0.2 after epoch 13")
-    falls = cell.values("fall from best")
-    found = (
-        f"{int(np.sum(falls > COLLAPSED))} of {len(falls)} runs end {100 * COLLAPSED:.0f} points below their best; "
-        f"accuracy {cell.said('accuracy', '.1f', 100, ' %')}, fall from the best epoch "
-        f"{cell.said('fall from best', '.1f', 100)} points, on the way at most {100 * _falls([cell]).max():.1f}"
-    )
-    return judged(says, bool(np.mean(falls > COLLAPSED) >= 0.5), found, "collapses at 0.2 after epoch 13")
-
-
-def _stable(prior: Results) -> Claim:
-    says = f"fixed nudges from 0.20 to 0.26 are stable{_place(prior)}"
-    cells = [c for c in _fixed(prior) if 0.195 <= c.configuration.beta <= 0.265]
-    if not cells:
-        return judged(says, None, "not run", "all stable")
-    falls, ends = _falls(cells), np.concatenate([c.values("fall from best") for c in cells])
-    steady = int(np.sum(falls <= COLLAPSED))
-    found = (
-        f"runs never fall more than {100 * COLLAPSED:.0f} points below their best epoch; largest fall "
-        f"{100 * falls.max():.1f} points, at the end {100 * ends.max():.1f}"
-    )
-    return judged_each(says, steady, len(falls), found, "all stable")
-
-
-def _worse_below(results: Results, ours: bool = False) -> Claim:
-    rule = "AsymEP" if ours else "the one-sided vector field"
-    says = f"by {rule} a smaller nudge than 0.1 trains worse{_place(results)}"
-    cells = _fixed(results)
-    low = [c for c in cells if c.configuration.beta < 0.1]
-    high = [c for c in cells if 0.1 <= c.configuration.beta <= 0.3]
-    prior = "β → 0 is worse in practice"
-    if not low or not high:
-        return judged(says, None, "not run", prior)
-    best_low, best_high = (max(part, key=lambda cell: cell.mean("accuracy")) for part in (low, high))
-    found = gap(best_high, best_low)
-    return judged(
-        says,
-        found.decided,
-        f"the best of them {number(100 * found.ahead, '.2f')} points behind, standard deviations "
-        f"{number(100 * found.noise, '.2f')}: {_all_of(cells)}",
-        prior,
-    )
-
-
-def _why(prior: Results) -> Claim:
-    says = "accuracy follows the gradient's cosine with the true one"
-    pairs = np.array([prior.values("cosine, last"), prior.values("accuracy")])
-    pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
-    if pairs.shape[1] < FEWEST:
-        return judged(says, None, f"only {pairs.shape[1]} runs")
-    rho = spearman(pairs[0], pairs[1])
-    found = f"{rho} over {pairs.shape[1]} runs; cosines "
-    return judged(says, rho.rises, found + _all_of(_fixed(prior), "cosine, last", ".3f", 1.0))
-
-
-def _losses(prior: Results, corrected: Results, name: str, bad: tuple[float, str]) -> Claim:
-    sign, words = bad
-    says = f"an epoch of the one-sided vector field loses accuracy where at its beginning {words}"
-    found = [_with_losses(rows, name, sign) for rows in (prior, corrected)]
-    if found[0] is None:
-        return judged(says, None, f"fewer than {FEWEST} runs")
-    parts = [
-        f"{rule} {one}"
-        for rule, one in zip(("one-sided vector field", "AsymEP"), found, strict=True)
-        if one is not None
-    ]
-    what = "with what is lost against the best epoch before, in the last two thirds of training"
-    return judged(says, found[0].rises, f"{what}: {'; '.join(parts)}")
-
-
-def _with_losses(results: Results, name: str, sign: float) -> Correlation | None:
-    """Of a curve with what accuracy loses in the epoch that follows; the epochs of a run are drawn together."""
-    losses, values, runs = [], [], []
-    for i, run in enumerate(run for cell in results for run in cell.runs):
-        accuracy, curve = (run.arrays.get(each, np.zeros(0)) for each in (ACCURACY, name))
-        if len(accuracy) != len(curve):
-            continue
-        for epoch in range(1 + len(curve) // 3, len(curve)):
-            if np.isfinite(curve[epoch - 1]):
-                losses.append(accuracy[:epoch].max() - accuracy[epoch])
-                values.append(sign * curve[epoch - 1])
-                runs.append(i)
-    if len(set(runs)) < FEWEST:
-        return None
-    return spearman(np.array(losses), np.array(values), groups=np.array(runs))
-
-
-def _corrected(prior: Results, corrected: Results) -> Claim:
-    says = "corrected for asymmetry (AsymEP) the same network trains better at the same nudge"
-    gaps, rows = [], []
-    for cell in _fixed(prior):
-        other = corrected.first(beta=cell.configuration.beta, last_beta=None, follow=None)
-        if other is not None:
-            gaps.append(gap(other, cell))
-            parts = [
-                f"{what} {number(cell.mean(name), form)} to {number(other.mean(name), form)}"
-                for what, name, form in (
-                    ("cosine", "cosine, last", ".3f"),
-                    ("res/r₀", "residual over nudge, last", ".1e"),
-                )
-            ]
-            rows.append(
-                f"β = {cell.configuration.beta:g}: {cell.said('accuracy', '.1f', 100)} to "
-                f"{other.said('accuracy', '.1f', 100)}, {', '.join(parts)}"
-            )
-    return judged_by_gaps(says, gaps, "nudges, by more than the standard deviations; " + "; ".join(rows))
-
-
-def _rules(results: Results) -> list[tuple[str, list[Cell]]]:
-    """The rows of every rule, with its name; those that follow the cost's slope apart."""
-    found: dict[str, list[Cell]] = {}
-    for cell in results:
-        word = cell.configuration.rule + ("" if cell.configuration.follow is None else ", following the slope")
-        found.setdefault(word, []).append(cell)
-    return list(found.items())
-
-
-def _settled(results: Results) -> Claim:
-    says = "phases are settled to a hundredth of the nudge, so what is measured is the rule and not the solver"
-    good, parts = 0, []
-    groups = _rules(results)
-    for word, cells in groups:
-        ratios = np.concatenate([c.values("residual over nudge, most") for c in cells])
-        good += bool(np.all(ratios <= 1e-2))
-        low, middle, high = (number(float(q), ".1e") for q in np.quantile(ratios, [0.0, 0.5, 1.0]))
-        parts.append(f"{word} {middle} ({low} to {high})")
-    found = "rules; the largest median of residual over nudge in training, median over runs (least to most): "
-    return judged_each(says, good, len(groups), found + "; ".join(parts))
-
-
-def _noise(prior: Results) -> Claim:
-    says = f"there is a best nudge between bias and noise{_place(prior)}"
-    cells = _fixed(prior)
-    if len(cells) < 5:
-        return judged(says, None, f"only {len(cells)} nudges")
-    best = max(cells[1:-1], key=lambda cell: cell.mean("accuracy"))
-    sides = [gap(best, edge).decided for edge in (cells[0], cells[-1])]
-    # Both ends must be worse than what lies between them; one that is better refutes it.
-    holds = False if False in sides else True if all(sides) else None
-    return judged(says, holds, f"best between the ends at β = {best.configuration.beta:g}: {_all_of(cells)}")
-
-
-def _follows(results: Results) -> Claim:
-    says = "a nudge that follows the cost's slope trains better than the fixed one that it begins with"
-    gaps, rows = [], []
-    for cell in results:
-        begun = cell.configuration.model_copy(update={"follow": None})
-        other = next((c for c in results if c.configuration == begun), None)
-        if cell.configuration.follow is None or other is None:
-            continue
-        gaps.append(gap(cell, other))
-        rows.append(
-            f"{begun.label}: {other.said('accuracy', '.1f', 100)} to {cell.said('accuracy', '.1f', 100)}, "
-            f"β at the end {cell.said('nudge, last', '.2f')}"
-        )
-    return judged_by_gaps(says, gaps, "pairs, by more than their standard deviations: " + "; ".join(rows))
-
-
-PROGRAMME = 200
-"""Steps in which the programme's criterion wants samples to converge."""
-
-
-def _criterion(results: Results) -> Criterion:
-    name = f"TERMINATE: more than half of the samples not converged in {PROGRAMME} steps"
-    parts = []
-    for word, cells in _rules(results):
-        share = np.concatenate([c.values("not converged, last") for c in cells])
-        parts.append(f"{word} {100 * float(share.mean()):.0f} %")
-    if not parts:
-        return Criterion(name, None, "not run")
-    limits = sorted({c.configuration.steps for c in results})
-    patient = limits[0] >= PROGRAMME
-    share = results.values("not converged, last")
-    found = f"of the probe at the end, within {limits[-1]} steps at the nudge's tolerance: {', '.join(parts)}"
-    return Criterion(name, bool(share.mean() > 0.5) if patient else None, found)
-
-
 def figure(results: Results) -> Figure:
     """Accuracy over the nudge, and the cosine with the true gradient over training."""
     page = blank(10.5, 8.2)
@@ -434,7 +162,7 @@ def figure(results: Results) -> Figure:
     dress(axes[0, 0], "Accuracy against the nudge", "after the last epoch, mean ± sd", "β", "test accuracy (%)")
     dress(axes[0, 1], "Cosine against the nudge", "of the gradient with the true one, at the end", "β", "cosine")
     for color, (network, rule) in zip(CYCLE, pairs, strict=False):
-        cells = _fixed(results.where(network=network, rule=rule))
+        cells = fixed(results.where(network=network, rule=rule))
         cells = [c for c in cells if c.configuration.damping in (0.8, 0.5)]
         if not cells:
             continue
@@ -449,9 +177,11 @@ def figure(results: Results) -> Figure:
     key(axes[0, 0])
     axes[0, 0].set_ylim(top=100.0)
     axes[0, 1].set_ylim(top=1.0)
-    if _courses(axes[1, 0], results, ACCURACY, "Accuracy over training", "test accuracy (%)", 100.0):
+    if _courses(axes[1, 0], results, TEST_ACCURACY, "Accuracy over training", "test accuracy (%)", 100.0):
         # Where most of training goes on.
-        low = min(100.0 * float(run.arrays[ACCURACY][1:].min(initial=1.0)) for cell in results for run in cell.runs)
+        low = min(
+            100.0 * float(run.arrays[TEST_ACCURACY][1:].min(initial=1.0)) for cell in results for run in cell.runs
+        )
         axes[1, 0].set_ylim(max(low, 75.0), 100.0)
     title = "Lipschitz constant over training"
     if _courses(axes[1, 1], results, "diagnostics/L", title, "largest ‖Dρ'‖₂", logarithmic=True):
@@ -511,5 +241,5 @@ EXPERIMENT = Experiment(
         Column("not converged, last", "not converged, %", ".0f", 100.0),
         Column("ended early", "diverged", ".1f"),
     ),
-    curves=(ACCURACY, *GOES_WITH),
+    curves=(TEST_ACCURACY, *GOES_WITH),
 )

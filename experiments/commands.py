@@ -136,15 +136,14 @@ def report(
 ) -> None:
     """Write one HTML page with everything in it: question, configuration, table, figures, verdict."""
     from neuro_eq.atomic import write_text
-    from neuro_eq.experiments.machinery.experiment import SCALES
-    from neuro_eq.experiments.machinery.publication import published, refusal
+    from neuro_eq.experiments.machinery.publication import published, refusal, size
     from neuro_eq.experiments.machinery.report import page
     from neuro_eq.experiments.machinery.store import found_in
 
     tables = found_in(folder)
     path = folder / "report.html" if out is None else out
     write_text(path, page(tables))
-    largest = {each.experiment.name: each for each in sorted(tables, key=lambda each: SCALES.index(each.scale))}
+    largest = {each.experiment.name: each for each in sorted(tables, key=lambda each: size(each.scale))}
     done = 0
     for results in tables:
         print(f"{results.experiment.name}, {results.scale}: {results.extent}, n = {results.seeds}")

@@ -23,10 +23,8 @@ from neuro_eq.experiments.machinery.experiment import (
     Outcome,
     Scale,
     Verdict,
-    judged,
-    judged_each,
 )
-from neuro_eq.experiments.machinery.judging import gap
+from neuro_eq.experiments.machinery.judging import gap, judged, judged_each
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.machinery.statistics import spearman
 from neuro_eq.experiments.tasks import attractor, memorisation, xor

@@ -19,14 +19,13 @@ from neuro_eq.experiments.machinery.experiment import (
     Outcome,
     Scale,
     Verdict,
-    judged,
 )
-from neuro_eq.experiments.machinery.judging import gap
+from neuro_eq.experiments.machinery.judging import gap, judged
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.training.diagnostics import Diagnostics
 from neuro_eq.experiments.training.footprint import footprint, parameter_bytes
 from neuro_eq.experiments.training.lessons import Lessons, Rule
-from neuro_eq.experiments.training.loop import learn
+from neuro_eq.experiments.training.loop import TEST_ACCURACY, learn
 from neuro_eq.figures.style import CYCLE, dress, whole_numbers
 from neuro_eq.models import energy_transformer, looped_mlp
 from neuro_eq.solvers import Picard, Relaxation
@@ -220,7 +219,7 @@ def figure(results: Results) -> Figure:
     dress(left, "Accuracy over training", detail, "epoch", "accuracy (%)")
     for color, rule in zip(CYCLE, RULES, strict=False):
         cell = results.first(model=models[0], rule=rule) if models else None
-        runs = [] if cell is None else [r.arrays["history/test_accuracy"] for r in cell.runs if r.arrays]
+        runs = [] if cell is None else [r.arrays[TEST_ACCURACY] for r in cell.runs if r.arrays]
         if runs and len({len(r) for r in runs}) == 1:
             line(left, np.arange(len(runs[0])), 100.0 * np.array(runs), rule, color)
     whole_numbers(left)

@@ -22,8 +22,8 @@ from neuro_eq.experiments.machinery.experiment import (
     Outcome,
     Scale,
     Verdict,
-    judged_each,
 )
+from neuro_eq.experiments.machinery.judging import judged_each
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.training.lessons import Lessons, Rule
 from neuro_eq.figures.style import CYCLE, dress

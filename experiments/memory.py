@@ -16,8 +16,8 @@ from neuro_eq.experiments.machinery.experiment import (
     Outcome,
     Scale,
     Verdict,
-    judged,
 )
+from neuro_eq.experiments.machinery.judging import judged
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.training.footprint import Way, footprint, parameter_bytes
 from neuro_eq.figures.style import CYCLE, dress

@@ -19,14 +19,13 @@ from neuro_eq.experiments.machinery.experiment import (
     Outcome,
     Scale,
     Verdict,
-    judged,
 )
-from neuro_eq.experiments.machinery.judging import gap
+from neuro_eq.experiments.machinery.judging import gap, judged
 from neuro_eq.experiments.machinery.results import Cell, Results, number, spread
 from neuro_eq.experiments.tasks.transformers import TRANSFORMERS
 from neuro_eq.experiments.training.diagnostics import Diagnostics
 from neuro_eq.experiments.training.lessons import Lessons, Rule
-from neuro_eq.experiments.training.loop import learn
+from neuro_eq.experiments.training.loop import TEST_ACCURACY, learn
 from neuro_eq.figures.style import CYCLE, dress, whole_numbers
 from neuro_eq.solvers import Picard
 from neuro_eq.training import EVALUATION_BATCH
@@ -39,8 +38,6 @@ OURS: dict[str, Any] = {
     "schedule": "cosine", "warmup": 0.05, "penalty": 3.0,
 }  # fmt: skip
 """How our transformers are trained, by the recipe of ``neuro_eq run``; the twins too."""
-
-ACCURACY = "history/test_accuracy"
 
 CHANCE = 0.15
 """Accuracy of ten classes up to which nothing has been learnt."""
@@ -194,7 +191,7 @@ def _earlier(rows: Results, name: str) -> Claim:
     cell = rows.first(rule="one-sided vector field")
     if cell is None:
         return judged(says, None, "not run", prior)
-    courses = [run.arrays.get(ACCURACY, np.zeros(0)) for run in cell.runs]
+    courses = [run.arrays.get(TEST_ACCURACY, np.zeros(0)) for run in cell.runs]
     there = np.array([course[epochs] if len(course) > epochs else math.nan for course in courses])
     found = f"{spread(100 * there, '.2f')} % then, {cell.said('accuracy', '.2f', 100, ' %')} at the end"
     decided = _whole(rows) and bool(np.isfinite(there).all())
@@ -245,7 +242,7 @@ def _twin(ours: Cell | None, twin: Cell | None, name: str, word: str, prior: str
         )
     ]
     why = f"{number(round(-100 * found_gap.ahead, 2) + 0.0, '.2f')} points behind; {', '.join(parts)}"
-    return judged(says, found_gap.within(0.003 + 1e-9), found, prior, why)
+    return judged(says, found_gap.within(0.003), found, prior, why)
 
 
 def _saturates(results: Results) -> Claim:
@@ -314,7 +311,7 @@ def figure(results: Results) -> Figure:
         drawn = False
         rows = results.where(network=name)
         for color, cell in zip(CYCLE, rows, strict=False):
-            runs = [run.arrays[ACCURACY] for run in cell.runs if run.arrays]
+            runs = [run.arrays[TEST_ACCURACY] for run in cell.runs if run.arrays]
             if runs and len({len(r) for r in runs}) == 1:
                 drawn = True
                 errors = 100.0 * (1.0 - np.array(runs))
@@ -356,5 +353,5 @@ EXPERIMENT = Experiment(
         Column("ended early", "diverged", ".1f"),
     ),
     seeds={"quick": 1, "medium": 3, "full": 1},
-    curves=(ACCURACY,),
+    curves=(TEST_ACCURACY,),
 )

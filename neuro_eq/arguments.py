@@ -32,11 +32,9 @@ def clamped_data(spec: Network, x: Any, to_numpy: ToNumpy) -> dict[str, np.ndarr
         arrays = {
             p.name: _population_data(x[p.name], p, f'x["{p.name}"]', to_numpy) for p in spec.clamped if p.name in x
         }
-    elif len(given) == 1:
-        arrays = {given[0].name: _population_data(x, given[0], "x", to_numpy)}
     else:
         parts = parted(given, _real_numbers(x, "x", to_numpy))
-        arrays = {p.name: _population_data(parts[p.name], p, "x", to_numpy) for p in given}
+        arrays = {p.name: _in_shape(parts[p.name], p, "x") for p in given}
     batches = {array.shape[0] for array in arrays.values()}
     if len(batches) > 1:
         raise DataError(f"x: the clamped populations have different numbers of samples, {sorted(batches)}")
@@ -50,6 +48,27 @@ def clamped_data(spec: Network, x: Any, to_numpy: ToNumpy) -> dict[str, np.ndarr
         if problem is not None:
             raise DataError(f"x: {problem}")
     return arrays
+
+
+def parted(given: Sequence[Population], x: np.ndarray) -> dict[str, np.ndarray]:
+    """Data of populations by their names: of one as they are, of several side by side in the order of the spec.
+
+    Args:
+        given: the populations.
+        x: ``(batch, …)`` of one, ``(batch, units of all)`` of several.
+
+    Raises:
+        DataError: another shape.
+    """
+    if len(given) == 1:
+        return {given[0].name: x}
+    ends = np.cumsum([p.size for p in given])
+    if x.ndim != 2 or x.shape[1] != ends[-1]:
+        raise DataError(
+            f"x: the network has {len(given)} clamped populations, so give a mapping from name to array, or (batch, "
+            f"{ends[-1]}) with all of them side by side; found {list(x.shape)}"
+        )
+    return {p.name: x[:, end - p.size : end] for p, end in zip(given, ends, strict=True)}
 
 
 def targets(spec: Network, y: Any, batch: int, to_numpy: ToNumpy) -> np.ndarray:
@@ -84,7 +103,8 @@ def expect(value: Any, kind: type, name: str, right: str) -> None:
         name: the argument.
         right: an example, as one writes it.
     """
-    if value is not None and not isinstance(value, kind):
+    # A class has the methods of its instances, which is all that a protocol asks for.
+    if value is not None and (isinstance(value, type) or not isinstance(value, kind)):
         found = f"the class {value.__name__} itself" if isinstance(value, type) else f"{value!r}"[:60]
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
         raise DataError(f"{name}: expected {article} {kind.__name__}, such as {right}, found {found}")
@@ -103,11 +123,11 @@ def tolerances(tol: Any, batch: int) -> np.ndarray:
     return np.broadcast_to(values, (batch,))
 
 
-def step_count(max_steps: Any) -> int:
-    """A number of steps."""
-    if isinstance(max_steps, bool) or not isinstance(max_steps, (int, np.integer)) or max_steps < 0:
-        raise DataError(f"max_steps: expected a whole number of at least 0, found {max_steps!r}")
-    return int(max_steps)
+def whole_number(value: Any, name: str, least: int = 0) -> int:
+    """An argument that counts something."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise DataError(f"{name}: expected a whole number of at least {least}, found {value!r}")
+    return int(value)
 
 
 def nudges(betas: Sequence[Any]) -> tuple[complex, ...]:
@@ -121,32 +141,16 @@ def nudges(betas: Sequence[Any]) -> tuple[complex, ...]:
 
 
 def _population_data(values: Any, population: Population, place: str, to_numpy: ToNumpy) -> np.ndarray:
-    array = _real_numbers(values, place, to_numpy)
+    return _in_shape(_real_numbers(values, place, to_numpy), population, place)
+
+
+def _in_shape(array: np.ndarray, population: Population, place: str) -> np.ndarray:
     wanted = population.shape
     if array.ndim < 2 or array.shape[1:] not in (wanted, (population.size,)):
         raise DataError(f"{place}: expected (batch, {', '.join(map(str, wanted))}), found {list(array.shape)}")
     if array.shape[0] == 0:
         raise DataError(f"{place}: holds no samples")
     return array.reshape(array.shape[0], *wanted)
-
-
-def parted(given: Sequence[Population], x: np.ndarray) -> dict[str, np.ndarray]:
-    """Data of several populations that stand side by side in one array, in the order of the spec, by their names.
-
-    Args:
-        given: the populations.
-        x: ``(batch, units of all)``.
-
-    Raises:
-        DataError: another shape.
-    """
-    ends = np.cumsum([p.size for p in given])
-    if x.ndim != 2 or x.shape[1] != ends[-1]:
-        raise DataError(
-            f"x: the network has {len(given)} clamped populations, so give a mapping from name to array, or (batch, "
-            f"{ends[-1]}) with all of them side by side; found {list(x.shape)}"
-        )
-    return {p.name: x[:, end - p.size : end] for p, end in zip(given, ends, strict=True)}
 
 
 def _real_numbers(values: Any, place: str, to_numpy: ToNumpy) -> np.ndarray:

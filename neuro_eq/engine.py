@@ -25,7 +25,6 @@ from neuro_eq.optimizers import Optimizer, OptimizerState
 from neuro_eq.relaxing import Settling, Task
 from neuro_eq.solvers import Picard, Solver
 from neuro_eq.spec import Network
-from neuro_eq.synapses import SymmetricSynapse
 
 OwnEngine = TypeVar("OwnEngine", bound="Engine")
 
@@ -270,10 +269,7 @@ class Engine(ABC):
         """
         grouped = isinstance(beta, Sequence) and not isinstance(beta, str)
         betas = arguments.nudges(beta if isinstance(beta, Sequence) and grouped else (beta,))
-        if record is not None and not callable(getattr(record, "relaxation", None)):
-            raise DataError(
-                f"record: expected a Recorder, found {type(record).__name__}; neuro_eq.Recorder(PATH) is one"
-            )
+        arguments.expect(record, Observer, "record", "ne.Recorder(PATH)")
         task = self._task(x, target, betas, start, solver, tol, max_steps, asymmetry_at)
         # NumPy warns where numbers overflow; here that is an outcome (a status), not a surprise.
         with np.errstate(all="ignore"):
@@ -305,9 +301,8 @@ class Engine(ABC):
         Raises:
             SpecError: a synapse is directed, so there is no ``G``.
         """
-        if not self.spec.has_energy:
-            directed = next(s for s in self.spec.synapses if not isinstance(s, SymmetricSynapse))
-            raise SpecError(f'"{directed.name}" is directed, and only symmetric synapses have an energy', "synapses")
+        for synapse in self.spec.without_energy:
+            raise SpecError(f'"{synapse.name}" is directed, and only symmetric synapses have an energy', "synapses")
         return self.dynamics.energy(state.states, state.activities, self._theta)
 
     def cost(self, state: Equilibrium, y: Any) -> Samples:
@@ -442,7 +437,7 @@ class Engine(ABC):
             self.refuse_what_it_cannot_do(Ability.COMPLEX_NUDGE, by="a complex beta")
         if asymmetry_at is not None:
             self.refuse_what_it_cannot_do(Ability.ASYMMETRY, by="asymmetry_at")
-        max_steps = arguments.step_count(max_steps)
+        max_steps = arguments.whole_number(max_steps, "max_steps")
         inputs = self.inputs(x)
         batch = inputs.batch
         if asymmetry_at is not None and asymmetry_at.batch != batch:

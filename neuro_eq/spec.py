@@ -280,15 +280,19 @@ class Network(Frozen):
         """The synapses without an energy that read a free population: they make ``D ≠ Dᵀ``."""
         return tuple(
             synapse
-            for synapse in self.synapses
-            if not isinstance(synapse, SymmetricSynapse)
-            and any(not self.population(name).clamped for name in synapse.sources)
+            for synapse in self.without_energy
+            if any(not self.population(name).clamped for name in synapse.sources)
         )
 
     @cached_property
+    def without_energy(self) -> tuple[Synapse, ...]:
+        """The directed synapses, also those that read data alone."""
+        return tuple(synapse for synapse in self.synapses if not isinstance(synapse, SymmetricSynapse))
+
+    @property
     def has_energy(self) -> bool:
-        """Whether ``G`` exists: every synapse is symmetric.  One that is directed and reads data alone has none."""
-        return all(isinstance(synapse, SymmetricSynapse) for synapse in self.synapses)
+        """Whether ``G`` exists: every synapse is symmetric."""
+        return not self.without_energy
 
     @cached_property
     def parameter_shapes(self) -> dict[str, Shape]:

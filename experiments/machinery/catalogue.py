@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from importlib import import_module
-
+from neuro_eq.cli.imports import imported
 from neuro_eq.errors import SpecError, did_you_mean
 from neuro_eq.experiments.machinery.experiment import Experiment
 
@@ -44,10 +41,8 @@ def find(name: str) -> Experiment:
         if name not in EXPERIMENTS:
             raise SpecError(f'no experiment "{name}"' + did_you_mean(name, EXPERIMENTS), "NAME")
         module, attribute = f"neuro_eq.experiments.{name}", "EXPERIMENT"
-    elif os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as for `python -m`: a module beside which one stands
     try:
-        found = getattr(import_module(module), attribute)
+        found = getattr(imported(module), attribute)
     except (ImportError, AttributeError) as error:
         raise SpecError(f"cannot load the experiment {name} ({error})", "NAME") from None
     if not isinstance(found, Experiment):

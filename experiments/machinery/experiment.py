@@ -100,22 +100,6 @@ class Claim:
     why: str = ""
 
 
-def judged(says: str, holds: bool | None, found: str, prior: str = "", why: str = "") -> Claim:
-    """A claim with its standing; None where the results do not decide it."""
-    standing = Standing.OPEN if holds is None else Standing.HOLDS if holds else Standing.FAILS
-    return Claim(says, prior, found, standing, why)
-
-
-def judged_each(says: str, those: int, of: int, found: str, prior: str = "", why: str = "") -> Claim:
-    """A claim about each of several, of which it holds for ``those``: for all, for some, for none.
-
-    ``found`` goes on after "3 of 4", with what is counted.
-    """
-    holds = None if of == 0 else True if those == of else False if those == 0 else None
-    standing = Standing.PARTLY if 0 < those < of else judged(says, holds, found).standing
-    return Claim(says, prior, f"{those} of {of} {found}" if of else "not run", standing, why)
-
-
 @dataclass(frozen=True)
 class Criterion:
     """One of the programme's criteria for ending or turning; ``met`` is None where it was not looked at."""

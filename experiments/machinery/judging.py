@@ -1,4 +1,4 @@
-"""What may be said of a difference: rows vary from seed to seed, and only more than that decides a claim about them."""
+"""How numbers decide claims: rows vary from seed to seed, and only more than that decides what is said of them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ import numpy as np
 
 from neuro_eq.experiments.machinery.experiment import Claim, Standing
 from neuro_eq.experiments.machinery.results import Cell
+
+
+def judged(says: str, holds: bool | None, found: str, prior: str = "", why: str = "") -> Claim:
+    """A claim with its standing; None where the results do not decide it."""
+    standing = Standing.OPEN if holds is None else Standing.HOLDS if holds else Standing.FAILS
+    return Claim(says, prior, found, standing, why)
 
 
 @dataclass(frozen=True)
@@ -62,9 +68,14 @@ def judged_sides(says: str, sides: Sequence[bool | None], found: str, prior: str
     return Claim(says, prior, f"{those} of {len(sides)} {found}" if sides else "not run", standing, why)
 
 
+def judged_each(says: str, those: int, of: int, found: str, prior: str = "", why: str = "") -> Claim:
+    """A claim about each of several that is true of ``those`` and false of the others."""
+    return judged_sides(says, [i < those for i in range(of)], found, prior, why)
+
+
 def judged_by_gaps(says: str, gaps: Sequence[Gap], found: str, prior: str = "", why: str = "") -> Claim:
     """A claim that one row of each of several pairs is ahead of the other."""
     return judged_sides(says, [each.decided for each in gaps], found, prior, why)
 
 
-__all__ = ["Gap", "gap", "judged_by_gaps", "judged_sides"]
+__all__ = ["Gap", "gap", "judged", "judged_by_gaps", "judged_each", "judged_sides"]

@@ -29,8 +29,8 @@ NOT_COMPUTED_WITH = frozenset({"cli", "figures", "checking", "trajectory"})
 SHARED = ("tasks", "training")
 """Folders of experiments that runs compute with."""
 
-APART = ("experiments/machinery/experiment.py", "experiments/machinery/statistics.py", "checking/subject.py")
-"""Files outside of those folders that runs compute with."""
+APART = ("experiments.machinery.experiment", "experiments.machinery.statistics", "checking.subject")
+"""Modules outside of those folders that runs compute with."""
 
 PACKAGES = ("neuro_eq", "numpy", "scipy", "h5py", "scikit-learn")
 OF_ENGINES = {"numba": ("numba",), "torch": ("torch",), "lava": ("lava-nc",)}
@@ -106,7 +106,7 @@ def library_version(backend: str) -> str:
     folders += [(_folder(f"neuro_eq.experiments.{name}"), frozenset()) for name in SHARED]
     digest = hashlib.sha256()
     for name in APART:
-        digest.update(ast.unparse(_program(_file(name))).encode())
+        digest.update(ast.unparse(_program(_file(f"neuro_eq.{name}"))).encode())
     for folder, left_out in folders:
         for path in sorted(folder.rglob("*.py")):
             inside = path.relative_to(folder)
@@ -116,19 +116,16 @@ def library_version(backend: str) -> str:
     return digest.hexdigest()
 
 
-def _file(name: str) -> Path:
-    """A module of this package, which may lie in several folders."""
-    module = importlib.import_module("neuro_eq." + name.removesuffix(".py").replace("/", "."))
-    return Path(str(module.__file__))
+def _file(module: str) -> Path:
+    return Path(str(importlib.import_module(module).__file__))
 
 
 def _folder(package: str) -> Path:
     try:
-        module = importlib.import_module(package)
+        return _file(package).parent
     except ImportError:
         # An engine of another package: its own version stands for it.
         return Path(os.devnull)
-    return Path(str(module.__file__)).parent
 
 
 def _program(path: Path) -> ast.Module:

@@ -83,6 +83,11 @@ def _rounded(values: Iterable[float]) -> list[float]:
     return [float(f"{value:.6g}") for value in values]
 
 
+def size(scale: str) -> int:
+    """The place of a scale among the others; one that is nobody's comes before them."""
+    return next((i for i, known in enumerate(SCALES) if known == scale), -1)
+
+
 def refusal(results: Results, folder: Path) -> str | None:
     """Why these results should not be published there, as what is there is more; None where nothing is against it.
 
@@ -93,10 +98,8 @@ def refusal(results: Results, folder: Path) -> str | None:
     if not path.exists():
         return None
     there = _read(path)
-    if results.scale in SCALES and there.scale in SCALES and results.scale != there.scale:
-        if SCALES.index(there.scale) > SCALES.index(results.scale):
-            return f"{path} holds the {there.scale} results"
-        return None
+    if size(there.scale) != size(results.scale):
+        return f"{path} holds the {there.scale} results" if size(there.scale) > size(results.scale) else None
     kept, ours = sum(len(row.seeds) for row in there.rows), sum(len(cell.runs) for cell in results)
     return f"{path} holds {kept} runs, and these are {ours}" if ours < kept else None
 

@@ -61,6 +61,10 @@ class Learned:
         return {**found, "gradient/norm": np.array(self.gradients, dtype=float)}
 
 
+TEST_ACCURACY = "history/test_accuracy"
+"""The curve that most figures and verdicts are of."""
+
+
 def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambda net, epoch, beta: None) -> Learned:
     """Train a network in place.
 

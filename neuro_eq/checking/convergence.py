@@ -38,7 +38,7 @@ def check_convergence(subject: Subject, say: Callable[[str], None]) -> tuple[lis
     """Everything about settling, on the oracle."""
     say("settling from several starts")
     rows = _from_several_starts(subject)
-    if subject.has_energy:
+    if subject.spec.has_energy:
         say("energy along the flow")
         rows += _energy(subject)
     say("residuals step by step")

@@ -63,31 +63,28 @@ def check_methods(subject: Subject, say: Callable[[str], None]) -> tuple[list[Ro
         return rows, []
     against = _differences(subject, truth, say)
     rows += against
-    first = len(rows)
+    sound = not any(row.verdict is Verdict.MISSED for row in against)
     methods, _ = named_methods(subject.spec, subject.beta)
     for name in list(EXACT)[1:]:
         if name in methods:
             say(name)
             found, proof = subject.gradient(methods[name], net, subject.exact)
-            rows.append(_equal(subject, name, numbers(net, found), truth, proof))
+            rows.append(_equal(subject, name, numbers(net, found), truth, proof, sound))
     curves: list[Curve] = []
     for name, make in NUDGING.items():
         if name in methods:
             say(f"{name} over β")
             curve, places = follow(subject, name, make, truth)
             curves.append(curve)
-            rows += judge(subject, curve, places)
+            rows += judge(subject, curve, places, sound)
     rows += _kinks(curves)
     rows += _as_asked(subject, methods, truth, curves)
-    if any(row.verdict is Verdict.MISSED for row in against):
-        rows = [*rows[:first], *(_beside_a_wrong_yardstick(row) for row in rows[first:])]
     return rows, curves
 
 
 def _beside_a_wrong_yardstick(row: Row) -> Row:
     """What is judged by the implicit gradient says nothing where that is wrong itself."""
-    of_settling = "residual" in row.what or "does not settle" in row.says
-    if row.verdict is not Verdict.MISSED or of_settling:
+    if row.verdict is not Verdict.MISSED:
         return row
     return replace(row, says="judged by the implicit gradient, which is wrong itself: see its rows first")
 
@@ -124,7 +121,12 @@ def _differences(subject: Subject, truth: dict[str, np.ndarray], say: Callable[[
 
 
 def _equal(
-    subject: Subject, name: str, found: dict[str, np.ndarray], truth: dict[str, np.ndarray], proof: Evidence
+    subject: Subject,
+    name: str,
+    found: dict[str, np.ndarray],
+    truth: dict[str, np.ndarray],
+    proof: Evidence,
+    sound: bool,
 ) -> Row:
     error = relative(found, truth)
     if proof.unsettled:
@@ -133,10 +135,11 @@ def _equal(
             f"the adjoint of {proof.unsettled} of {subject.batch} samples does not settle by relaxation: the spectral "
             "radius is too large; lower alpha or gain",
         )  # fmt: skip
-    return judged(
+    row = judged(
         Section.METHODS, name, "against implicit", error, EQUAL,
         "two ways of solving one adjoint equation differ: a transposed or slope is not linear or not what it says",
     )  # fmt: skip
+    return row if sound else _beside_a_wrong_yardstick(row)
 
 
 def follow(
@@ -193,11 +196,10 @@ def order(curve: Curve) -> float | None:
     return float(np.polyfit(np.log(betas), np.log(errors), 1)[0])
 
 
-def judge(subject: Subject, curve: Curve, places: dict[str, float]) -> list[Row]:
-    """What a curve means."""
+def judge(subject: Subject, curve: Curve, places: dict[str, float], sound: bool) -> list[Row]:
+    """What a curve means, if the yardstick is sound; and where it is not, only whether the phases settle."""
     section, method, last = Section.METHODS, curve.method, curve.betas[-1]
-    error, angle, floor = curve.errors[-1], curve.cosines[-1], curve.floors[-1]
-    worst = max(places, key=places.__getitem__)
+    angle, floor = curve.cosines[-1], curve.floors[-1]
     if curve.expected == 0:
         return [note(
             section, method, f"cosine at β = {last:g}", angle,
@@ -208,6 +210,14 @@ def judge(subject: Subject, curve: Curve, places: dict[str, float]) -> list[Row]
             section, method, f"residual / nudge at β = {last:g}", floor, 1e-2,
             "the nudged phases do not settle even with many steps: lower alpha, or gain",
         )]  # fmt: skip
+    rows = _by_the_yardstick(subject, curve, places)
+    return rows if sound else [_beside_a_wrong_yardstick(row) for row in rows]
+
+
+def _by_the_yardstick(subject: Subject, curve: Curve, places: dict[str, float]) -> list[Row]:
+    section, method, last = Section.METHODS, curve.method, curve.betas[-1]
+    error, angle, floor = curve.errors[-1], curve.cosines[-1], curve.floors[-1]
+    worst = max(places, key=places.__getitem__)
     if not subject.smooth:
         return [judged(
             section, method, f"cosine at β = {last:g}", angle, ALIGNED,

@@ -70,11 +70,6 @@ class Subject:
         return not self.spec.asymmetric
 
     @property
-    def has_energy(self) -> bool:
-        """Whether every synapse is in the energy; a directed one that reads only data is not, and still ``D = Dᵀ``."""
-        return self.spec.has_energy
-
-    @property
     def smooth(self) -> bool:
         """Whether everything is analytic, so that errors fall with powers of β."""
         return not self.kinked and all(synapse.analytic for synapse in self.spec.synapses)

@@ -424,7 +424,7 @@ def _show(result: RunResult, config: RunConfig, console: Any) -> None:
         if getattr(result, name).exists():
             print(f"{name:<11} {getattr(result, name)}")
     print(f"again       {program()} run --config {result.config}")
-    if last.test_accuracy == last.test_accuracy:  # not for regression
-        print(f"test accuracy {100 * last.test_accuracy:.2f} %")
-    else:
+    if math.isnan(last.test_accuracy):  # where no answer is right or wrong
         print(f"test cost {last.test_cost:.6f}")
+    else:
+        print(f"test accuracy {100 * last.test_accuracy:.2f} %")

@@ -30,7 +30,6 @@ from neuro_eq.figures.style import (
     words,
 )
 from neuro_eq.spec import Population
-from neuro_eq.synapses import SymmetricSynapse
 from neuro_eq.trajectory import Trajectory
 
 if TYPE_CHECKING:
@@ -166,7 +165,6 @@ def _size_of_states(trajectory: Trajectory, row: int) -> np.ndarray:
 
 
 def _why_there_is_none(trajectory: Trajectory) -> str:
-    for synapse in trajectory.spec.synapses:
-        if not isinstance(synapse, SymmetricSynapse):
-            return f'synapse "{synapse.name}" is directed, and only symmetric synapses have an energy'
+    for synapse in trajectory.spec.without_energy:
+        return f'synapse "{synapse.name}" is directed, and only symmetric synapses have an energy'
     return "it was recorded before energies per step were kept; record the run again"

@@ -20,7 +20,6 @@ from neuro_eq.errors import SpecError
 from neuro_eq.frozen import Frozen
 from neuro_eq.solvers import Relaxation
 from neuro_eq.spec import Network
-from neuro_eq.synapses import SymmetricSynapse
 
 
 def _moves(beta: float) -> float:
@@ -157,12 +156,11 @@ class GradientMethod(Frozen):
 
 def refuse_without_energy(spec: Network) -> None:
     """Raise where a synapse has no energy, for methods that contrast energies."""
-    for i, synapse in enumerate(spec.synapses):
-        if not isinstance(synapse, SymmetricSynapse):
-            raise SpecError(
-                f'"{synapse.name}" is directed and has no energy to contrast; use AsymEP, or a symmetric synapse',
-                f"synapses[{i}]",
-            )
+    for synapse in spec.without_energy:
+        raise SpecError(
+            f'"{synapse.name}" is directed and has no energy to contrast; use AsymEP, or a symmetric synapse',
+            f"synapses[{spec.synapses.index(synapse)}]",
+        )
 
 
 def settle_free(

@@ -22,11 +22,7 @@ def with_draws(spec: Network, x: Any, seed: Sequence[int]) -> Any:
     drawn = [population for population in spec.clamped if population.drawn is not None]
     if not drawn:
         return x
-    given: dict[str, Any]
-    if isinstance(x, Mapping):
-        given = dict(x)
-    else:
-        given = {spec.given[0].name: x} if len(spec.given) == 1 else dict(parted(spec.given, x))
+    given: dict[str, Any] = dict(x) if isinstance(x, Mapping) else parted(spec.given, x)
     batch = len(next(iter(given.values())))
     for population in drawn:
         assert population.drawn is not None

@@ -15,7 +15,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from array_api_compat import is_numpy_array
 
-from neuro_eq.arguments import expect
+from neuro_eq.arguments import expect, whole_number
 from neuro_eq.arrays import Array, Parameters
 from neuro_eq.atomic import replacing
 from neuro_eq.datasets import Data
@@ -133,16 +133,12 @@ def train(
     expect(method, GradientMethod, "method", "ne.EqProp(beta=0.1)")
     expect(optimizer, Optimizer, "optimizer", "ne.Adam(1e-3)")
     expect(schedule, Schedule, "schedule", "ne.Cosine()")
+    expect(budget, Budget, "budget", "ne.NormBudget(0.9)")
+    expect(penalty, Penalty, "penalty", "ne.JacobianPenalty(1.0)")
     for name, how in (("free", free), ("nudged", nudged)):
         expect(how, Relaxation, name, "ne.Relaxation(tol=1e-3)")
-    for name, one, part, right in (
-        ("budget", budget, "project", "ne.NormBudget(0.9)"), ("penalty", penalty, "gradient", "ne.JacobianPenalty(1.0)")
-    ):  # fmt: skip
-        if one is not None and not (callable(getattr(one, part, None)) and not isinstance(one, type)):
-            raise DataError(f"{name}: expected one, such as {right}, found {one!r}")
     for name, count, least in (("epochs", epochs, 0), ("batch_size", batch_size, 1), ("seed", seed, 0)):
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < least:
-            raise DataError(f"{name}: expected a whole number of at least {least}, found {count!r}")
+        whole_number(count, name, least)
     if not checkpoint_every >= 0:
         raise DataError(f"checkpoint_every: expected seconds, at least 0, found {checkpoint_every!r}")
     if resume and checkpoint is None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from neuro_eq.experiments.machinery.drawing import blank, line
-from neuro_eq.experiments.machinery.experiment import Column, Configuration, Experiment, Outcome, Verdict, judged
+from neuro_eq.experiments.machinery.experiment import Column, Configuration, Experiment, Outcome, Verdict
+from neuro_eq.experiments.machinery.judging import judged
 
 
 class Square(Configuration):

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import neuro_eq as ne
 from neuro_eq.experiments.adaptive_compute import READ, Course, auroc, exits, least_threshold
-from neuro_eq.experiments.beta import ACCURACY, FEWEST, _with_losses
+from neuro_eq.experiments.beta_claims import FEWEST, with_losses
 from neuro_eq.experiments.commands import app
 from neuro_eq.experiments.contraction import APART, Contraction, energy_rise, from_many_starts
 from neuro_eq.experiments.contraction import run as run_contraction
@@ -25,7 +25,7 @@ from neuro_eq.experiments.machinery.provenance import Provenance
 from neuro_eq.experiments.machinery.results import Cell, Results, Run
 from neuro_eq.experiments.machinery.store import found_in
 from neuro_eq.experiments.training.footprint import footprint, parameter_bytes
-from neuro_eq.experiments.training.loop import Learned
+from neuro_eq.experiments.training.loop import TEST_ACCURACY, Learned
 
 
 @pytest.mark.slow
@@ -190,20 +190,20 @@ def test_losses_of_accuracy_are_held_against_the_epoch_before() -> None:
             rng = np.random.default_rng(seed)
             curve, noise = rng.random(16), rng.random(16)
             lost = np.concatenate([[0.0], (curve if listens else noise)[:-1]])
-            arrays = {ACCURACY: 1.0 - 0.1 * lost, "diagnostics/L": curve}
+            arrays = {TEST_ACCURACY: 1.0 - 0.1 * lost, "diagnostics/L": curve}
             runs.append(Run(seed, {}, Provenance(code=""), partial(dict, arrays)))
         return Results(find("beta"), "quick", (Cell(configuration, tuple(runs)),))
 
-    found, lost = _with_losses(results(True), "diagnostics/L", 1.0), _with_losses(results(False), "diagnostics/L", 1.0)
+    found, lost = with_losses(results(True), "diagnostics/L", 1.0), with_losses(results(False), "diagnostics/L", 1.0)
     assert found is not None
     assert lost is not None
     assert found.low > 0.8
     assert lost.low < 0.0 < lost.high
-    turned = _with_losses(results(True), "diagnostics/L", -1.0)
+    turned = with_losses(results(True), "diagnostics/L", -1.0)
     assert turned is not None
     assert turned.rho == pytest.approx(-found.rho)
     few = Results(find("beta"), "quick", (Cell(configuration, results(True).cells[0].runs[1:]),))
-    assert _with_losses(few, "diagnostics/L", 1.0) is None
+    assert with_losses(few, "diagnostics/L", 1.0) is None
 
 
 def test_curves_have_an_entry_for_every_epoch() -> None:
@@ -211,5 +211,5 @@ def test_curves_have_an_entry_for_every_epoch() -> None:
 
     epochs = tuple(Epoch(i, *[float(i)] * 11) for i in range(3))
     curves = Learned(epochs).curves()
-    assert curves["history/test_accuracy"].tolist() == [0.0, 1.0, 2.0]
+    assert curves[TEST_ACCURACY].tolist() == [0.0, 1.0, 2.0]
     assert json.dumps({name: values.tolist() for name, values in curves.items()})

@@ -12,10 +12,10 @@ from neuro_eq.experiments.machinery.catalogue import find
 from neuro_eq.experiments.machinery.experiment import Claim, Configuration, Standing
 from neuro_eq.experiments.machinery.provenance import Provenance
 from neuro_eq.experiments.machinery.results import Cell, Results, Run
+from neuro_eq.experiments.training.loop import TEST_ACCURACY
 
 pytest.importorskip("torch")
 
-ACCURACY = "history/test_accuracy"
 Figures = Mapping[str, float]
 
 
@@ -39,7 +39,7 @@ def beta_cell(course: list[float], **fields: Any) -> Cell:
     numbers = {"accuracy": course[-1], "fall from best": max(course) - course[-1], "not converged, last": 1.0}
     numbers |= dict.fromkeys(("cosine, last", "L, last", "nudge, last", "residual over nudge, last"), 1.0)
     numbers["residual over nudge, most"] = 1e-3
-    return cell(find("beta").configuration(**fields), [numbers] * 2, {ACCURACY: course})
+    return cell(find("beta").configuration(**fields), [numbers] * 2, {TEST_ACCURACY: course})
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,12 @@ def test_the_programme_s_criterion_wants_two_hundred_steps() -> None:
 @pytest.mark.parametrize(("third", "standing"), [(0.95, Standing.HOLDS), (0.92, Standing.FAILS)])
 def test_the_smaller_earlier_network_is_held_to_its_own_figure(third: float, standing: Standing) -> None:
     """94.04 % after three epochs, whatever comes later."""
+    course = [0.1, 0.8, 0.9, third, 0.5]
     fields = {"network": "prior, small", "rule": "one-sided vector field", "epochs": 4}
     row = cell(
-        find("training_mnist").configuration(**fields), [{"accuracy": 0.5}], {ACCURACY: [0.1, 0.8, 0.9, third, 0.5]}
+        find("training_mnist").configuration(**fields),
+        [{"accuracy": 0.5}],
+        {TEST_ACCURACY: course},
     )
     claim = one(claims("training_mnist", "full", row), "prior, small: the one-sided vector field reaches 94.04")
     assert claim.standing is standing

@@ -50,7 +50,7 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: net().relax(X, record="run.h5"),
-        r"record: expected a Recorder, found str; neuro_eq\.Recorder\(PATH\) is one",
+        r"record: expected an Observer, such as ne\.Recorder\(PATH\), found 'run\.h5'",
     ),
     (lambda: net().relax(X, tol=-1), r"tol: expected residuals of at least 0, found -1"),
     (lambda: net().relax(X, tol=np.nan), r"tol: expected residuals of at least 0, found nan"),
@@ -101,8 +101,11 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: ne.train(net(), DATA, method=ne.EqProp), r"method: expected a GradientMethod, .* the class EqProp itself"),
     (lambda: ne.train(net(), DATA, optimizer="adam"), r"optimizer: expected an Optimizer, such as .*, found 'adam'"),
     (lambda: ne.train(net(), DATA, schedule="cosine"), r"schedule: expected a Schedule, such as .*, found 'cosine'"),
-    (lambda: ne.train(net(), DATA, budget=0.9), r"budget: expected one, such as ne\.NormBudget\(0\.9\), found 0\.9"),
-    (lambda: ne.train(net(), DATA, penalty=3.0), r"penalty: expected one, such as .*, found 3\.0"),
+    (
+        lambda: ne.train(net(), DATA, budget=0.9),
+        r"budget: expected a Budget, such as ne\.NormBudget.*, found 0\.9",
+    ),
+    (lambda: ne.train(net(), DATA, penalty=3.0), r"penalty: expected a Penalty, such as .*, found 3\.0"),
     (lambda: ne.train(net(), DATA, free={"tol": 1e-3}), r"free: expected a Relaxation, such as .*, found {'tol': .*"),
     (lambda: ne.train(net(), DATA, nudged=ne.Picard()), r"nudged: expected a Relaxation, .*"),
     (lambda: ne.train(net(), DATA, epochs=1.5), r"epochs: expected a whole number of at least 0, found 1\.5"),
