@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from neuro_eq.cli.imports import imported
 from neuro_eq.errors import SpecError, did_you_mean
 from neuro_eq.experiments.machinery.experiment import Experiment
@@ -36,13 +38,13 @@ def find(name: str) -> Experiment:
     Raises:
         SpecError: there is none.
     """
-    module, colon, attribute = name.partition(":")
-    if not colon:
+    module, own, attribute = name.partition(":")
+    if not own:
         if name not in EXPERIMENTS:
             raise SpecError(f'no experiment "{name}"' + did_you_mean(name, EXPERIMENTS), "NAME")
         module, attribute = f"neuro_eq.experiments.{name}", "EXPERIMENT"
     try:
-        found = getattr(imported(module), attribute)
+        found = getattr(imported(module) if own else import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise SpecError(f"cannot load the experiment {name} ({error})", "NAME") from None
     if not isinstance(found, Experiment):
