@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neuro_eq.experiments.machinery.experiment import Claim, Criterion, Verdict
-from neuro_eq.experiments.machinery.judging import gap, judged, judged_by_gaps, judged_each
+from neuro_eq.experiments.machinery.judging import all_of, gap, judged, judged_by_gaps, judged_each
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.machinery.statistics import Correlation, spearman
 from neuro_eq.experiments.training.loop import TEST_ACCURACY
@@ -233,8 +233,7 @@ def _noise(prior: Results) -> Claim:
     best = max(cells[1:-1], key=lambda cell: cell.mean("accuracy"))
     sides = [gap(best, edge).decided for edge in (cells[0], cells[-1])]
     # Both ends must be worse than what lies between them; one that is better refutes it.
-    holds = False if False in sides else True if all(sides) else None
-    return judged(says, holds, f"best between the ends at β = {best.configuration.beta:g}: {_all_of(cells)}")
+    return judged(says, all_of(sides), f"best between the ends at β = {best.configuration.beta:g}: {_all_of(cells)}")
 
 
 def _follows(results: Results) -> Claim:

@@ -24,7 +24,7 @@ from neuro_eq.experiments.machinery.experiment import (
     Scale,
     Verdict,
 )
-from neuro_eq.experiments.machinery.judging import gap, judged, judged_each
+from neuro_eq.experiments.machinery.judging import all_of, gap, judged, judged_each
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.machinery.statistics import spearman
 from neuro_eq.experiments.tasks import attractor, memorisation, xor
@@ -360,7 +360,7 @@ def _nudge(results: Results) -> Claim:
     ordered = sorted(cells, key=lambda cell: cell.configuration.beta)
     found = "; ".join(f"β = {c.configuration.beta:g}: {c.said('L, after', '.3f')}" for c in ordered)
     sides = [gap(later, before, "L, after").decided for before, later in pairwise(ordered)]
-    return judged(says, False if False in sides else True if all(sides) else None, found)
+    return judged(says, all_of(sides), found)
 
 
 def _largest(cells: Results, name: str) -> Cell:

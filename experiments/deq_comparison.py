@@ -20,7 +20,7 @@ from neuro_eq.experiments.machinery.experiment import (
     Scale,
     Verdict,
 )
-from neuro_eq.experiments.machinery.judging import gap, judged
+from neuro_eq.experiments.machinery.judging import all_of, gap, judged, share
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.training.diagnostics import Diagnostics
 from neuro_eq.experiments.training.footprint import footprint, parameter_bytes
@@ -164,8 +164,7 @@ def _exact(model: str, ours: Cell, cells: dict[str, Cell]) -> Claim:
     biased = [cells[rule] for rule in ("jfb", "phantom") if rule in cells]
     name = "gradient error, at last"
     found = "; ".join(f"{rule} {cell.said(name, '.1e')}" for rule, cell in cells.items())
-    sides = [gap(cell, ours, name).decided for cell in biased]
-    holds = False if False in sides else None if not sides or None in sides else True
+    holds = all_of(gap(cell, ours, name).decided for cell in biased)
     doubtful = [rule for rule, cell in cells.items() if not _truth_is_known(cell)]
     why = f"ours at β = {ours.configuration.beta:g}"
     if PATIENT in ours:
@@ -185,16 +184,16 @@ def _truth_is_known(cell: Cell) -> bool:
 
 def _smaller(model: str, ours: Cell, bptt: Cell) -> Claim:
     says = f"{model}: it takes less memory than backpropagation through time"
-    ratio = ours.mean("peak bytes") / bptt.mean("peak bytes")
-    found = f"{number(ratio, '.3f')} of its activations ({ours.mean('peak bytes') / 1e6:.2f} of "
-    return judged(says, ratio < 1.0, found + f"{bptt.mean('peak bytes') / 1e6:.2f} MB)", "1.06 of BP")
+    taken = share(ours, bptt, "peak bytes")
+    found = f"{number(taken.of, '.3f')} of its activations ({ours.mean('peak bytes') / 1e6:.2f} of "
+    return judged(says, taken.at_most(1.0), found + f"{bptt.mean('peak bytes') / 1e6:.2f} MB)", "1.06 of BP")
 
 
 def _time(model: str, ours: Cell, cells: dict[str, Cell]) -> Claim:
     says = f"{model}: a gradient takes at most three times as long as by backpropagation through time"
-    base = cells["bptt"].mean("step seconds")
-    found = "; ".join(f"{rule} {cell.mean('step seconds') / base:.2f}" for rule, cell in cells.items())
-    return judged(says, ours.mean("step seconds") <= 3.0 * base, f"of BPTT's processor time: {found}")
+    shares = {rule: share(cell, cells["bptt"], "step seconds") for rule, cell in cells.items()}
+    found = "; ".join(f"{rule} {each.said('.2f')}" for rule, each in shares.items() if rule != "bptt")
+    return judged(says, shares[ours.configuration.rule].at_most(3.0), f"of BPTT's processor time: {found}")
 
 
 def _slow(results: Results) -> Criterion:

@@ -17,7 +17,7 @@ from neuro_eq.experiments.machinery.experiment import (
     Scale,
     Verdict,
 )
-from neuro_eq.experiments.machinery.judging import judged
+from neuro_eq.experiments.machinery.judging import Share, judged, judged_sides, share
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.training.footprint import Way, footprint, parameter_bytes
 from neuro_eq.figures.style import CYCLE, dress
@@ -152,47 +152,40 @@ def _flat(model: str, rows: Results) -> Claim:
 
 def _share(model: str, rows: Results) -> Claim:
     says = f"{model}: activations are at most a tenth of backpropagation's at T = {AT}"
-    pairs = _pairs(rows, "bptt")
-    if not pairs:
-        return judged(says, None, "not run", "1.06 of BP, aim below 0.5")
-    ratios = {d: ours.mean("activations") / bptt.mean("activations") for d, (ours, bptt) in pairs.items()}
-    whole = {d: ours.mean("process") / bptt.mean("process") for d, (ours, bptt) in pairs.items()}
-    found = "; ".join(f"d {d}: {r:.3f} (of the process {whole[d]:.3f})" for d, r in ratios.items())
-    return judged(says, max(ratios.values()) <= 0.1, found, "1.06 of BP, aim below 0.5")
+    shares = _shares(rows, "bptt", "activations")
+    whole = _shares(rows, "bptt", "process")
+    found = "; ".join(f"d {d}: {ours.of:.3f} (of the process {whole[d].of:.3f})" for d, ours in shares.items())
+    sides = [ours.at_most(0.1) for ours in shares.values()]
+    return judged_sides(says, sides, f"widths; {found}", "1.06 of BP, aim below 0.5")
 
 
 def _others(model: str, rows: Results) -> Claim:
     says = f"{model}: they are no more than those of any other way"
-    shares = {
-        way: [ours.mean("activations") / other.mean("activations") for ours, other in _pairs(rows, way).values()]
-        for way in WAYS[1:]
-    }
-    run = {way: ratios for way, ratios in shares.items() if ratios and np.isfinite(ratios).all()}
-    if not run:
-        return judged(says, None, "not run")
-    parts = [f"{way} {min(run[way]):.3f} to {max(run[way]):.3f}" if way in run else f"{way}: not run" for way in shares]
-    holds = all(max(ratios) <= 1.0 for ratios in run.values())
-    return judged(says, holds, f"ours as a share of: {'; '.join(parts)}")
+    parts, sides = [], []
+    for way in WAYS[1:]:
+        shares = [ours.of for ours in _shares(rows, way, "activations").values()]
+        if shares and np.isfinite(shares).all():
+            sides.append(max(shares) <= 1.0)
+            parts.append(f"{way} {min(shares):.3f} to {max(shares):.3f}")
+        else:
+            parts.append(f"{way}: not run")
+    return judged_sides(says, sides, f"ways, at every width; ours as a share of: {'; '.join(parts)}")
 
 
 def _total(model: str, rows: Results) -> Claim:
     says = f"{model}: with parameters, gradient and Adam's moments local learning takes less than half"
-    pairs = _pairs(rows, "bptt")
-    if not pairs:
-        return judged(says, None, "not run")
-    ratios = {d: ours.mean("total") / bptt.mean("total") for d, (ours, bptt) in pairs.items()}
-    found = "; ".join(f"d {d}: {ratio:.3f}" for d, ratio in ratios.items())
-    return judged(says, max(ratios.values()) < 0.5, f"of BPTT's total at T = {AT}, batch 64: {found}", "aim below 0.5")
+    shares = _shares(rows, "bptt", "total")
+    found = "; ".join(f"d {d}: {ours.of:.3f}" for d, ours in shares.items())
+    sides = [ours.at_most(0.5) for ours in shares.values()]
+    return judged_sides(says, sides, f"widths; of BPTT's total at T = {AT}, batch 64: {found}", "aim below 0.5")
 
 
 def _slower(model: str, rows: Results) -> Claim:
     says = f"{model}: it takes at most twice the time of backpropagation"
-    pairs = _pairs(rows, "bptt")
-    if not pairs:
-        return judged(says, None, "not run")
-    ratios = {d: ours.mean("seconds") / bptt.mean("seconds") for d, (ours, bptt) in pairs.items()}
-    found = "; ".join(f"d {d}: {ratio:.2f}" for d, ratio in ratios.items())
-    return judged(says, max(ratios.values()) <= 2.0, f"processor time at T = {AT} and 10 nudged steps a phase: {found}")
+    shares = _shares(rows, "bptt", "seconds")
+    found = "; ".join(f"d {d}: {ours.said('.2f')}" for d, ours in shares.items())
+    sides = [ours.at_most(2.0) for ours in shares.values()]
+    return judged_sides(says, sides, f"widths; processor time at T = {AT} and 10 nudged steps a phase: {found}")
 
 
 def _over_steps(rows: Results, way: Way) -> list[Cell]:
@@ -203,13 +196,13 @@ def _over_steps(rows: Results, way: Way) -> list[Cell]:
     return sorted((c for c in cells if c.configuration.width == common), key=lambda c: c.configuration.steps)
 
 
-def _pairs(rows: Results, way: Way) -> dict[int, tuple[Cell, Cell]]:
-    """For every width local learning and another way at the usual T."""
+def _shares(rows: Results, way: Way, name: str) -> dict[int, Share]:
+    """What local learning takes of another way, for every width at which both ran, at the usual T."""
     found = {}
     for ours in rows.where(way="local", steps=AT):
         other = rows.first(way=way, steps=AT, width=ours.configuration.width)
         if other is not None:
-            found[ours.configuration.width] = (ours, other)
+            found[ours.configuration.width] = share(ours, other, name)
     return dict(sorted(found.items()))
 
 

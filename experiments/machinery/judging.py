@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from neuro_eq.experiments.machinery.experiment import Claim, Standing
-from neuro_eq.experiments.machinery.results import Cell
+from neuro_eq.experiments.machinery.results import Cell, number
 
 
 def judged(says: str, holds: bool | None, found: str, prior: str = "", why: str = "") -> Claim:
@@ -53,6 +53,46 @@ def gap(one: Cell, other: Cell, name: str = "accuracy") -> Gap:
     return Gap(one.mean(name) - other.mean(name), float(np.hypot(one.sd(name), other.sd(name))))
 
 
+@dataclass(frozen=True)
+class Share:
+    """How large the mean of one row is, as a share of another's.
+
+    Attributes:
+        of: the quotient of the means over seeds.
+        noise: its standard deviation, as those of both rows over seeds make it; not a number where one has a single
+            seed.
+    """
+
+    of: float
+    noise: float
+
+    def said(self, form: str) -> str:
+        """``1.88 ± 0.36``, or the share alone where there is one seed."""
+        return number(self.of, form) + ("" if math.isnan(self.noise) else f" ± {number(self.noise, form)}")
+
+    def at_most(self, limit: float) -> bool | None:
+        """Whether it is no more than a limit; None where that is within the noise, or where it is not a number.
+
+        Single seeds are taken as they are.
+        """
+        noise = 0.0 if math.isnan(self.noise) else self.noise
+        if self.of + noise <= limit:
+            return True
+        return False if self.of - noise > limit else None
+
+
+def share(one: Cell, other: Cell, name: str) -> Share:
+    """Of a positive number of two rows."""
+    of = one.mean(name) / other.mean(name)
+    return Share(of, of * float(np.hypot(one.sd(name) / one.mean(name), other.sd(name) / other.mean(name))))
+
+
+def all_of(sides: Iterable[bool | None]) -> bool | None:
+    """True where every one is, False where one is false, None where that is not decided, or where there are none."""
+    found = list(sides)
+    return False if False in found else None if not found or None in found else True
+
+
 def judged_sides(says: str, sides: Sequence[bool | None], found: str, prior: str = "", why: str = "") -> Claim:
     """A claim about each of several: true of all, of some, of none and false of some, or open.
 
@@ -78,4 +118,4 @@ def judged_by_gaps(says: str, gaps: Sequence[Gap], found: str, prior: str = "", 
     return judged_sides(says, [each.decided for each in gaps], found, prior, why)
 
 
-__all__ = ["Gap", "gap", "judged", "judged_by_gaps", "judged_each", "judged_sides"]
+__all__ = ["Gap", "Share", "all_of", "gap", "judged", "judged_by_gaps", "judged_each", "judged_sides", "share"]

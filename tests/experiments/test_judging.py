@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from neuro_eq.experiments.machinery.experiment import Standing
-from neuro_eq.experiments.machinery.judging import Gap, gap, judged_by_gaps
+from neuro_eq.experiments.machinery.judging import Gap, Share, all_of, gap, judged_by_gaps, share
 from neuro_eq.experiments.machinery.provenance import Provenance
 from neuro_eq.experiments.machinery.results import Cell, Run
 from neuro_eq.experiments.machinery.statistics import Correlation, spearman
@@ -76,3 +76,36 @@ def test_a_number_that_is_missing_has_no_rank() -> None:
 )
 def test_being_close_is_decided_by_more_than_the_noise(found: Gap, within: bool | None) -> None:
     assert found.within(0.3) is within
+
+
+def test_a_share_varies_as_both_rows_do() -> None:
+    """Means 1.0 and 0.5, sd 0.1 and 0.1: 2 with relative deviations of 0.1 and 0.2."""
+    found = share(row(0.9, 1.0, 1.1), row(0.4, 0.5, 0.6), "accuracy")
+    assert found.of == pytest.approx(2.0)
+    assert found.noise == pytest.approx(2.0 * math.hypot(0.1, 0.2))
+    assert found.said(".2f") == "2.00 ± 0.45"
+    assert share(row(1.0), row(0.5), "accuracy").said(".2f") == "2.00"
+
+
+@pytest.mark.parametrize(
+    ("found", "holds"),
+    [
+        (Share(1.9, 0.1), True),
+        (Share(1.9, 0.2), None),
+        (Share(2.1, 0.2), None),
+        (Share(2.3, 0.2), False),
+        (Share(2.0, 0.0), True),
+        (Share(1.9, math.nan), True),
+        (Share(2.1, math.nan), False),
+        (Share(math.nan, math.nan), None),
+    ],
+)
+def test_a_limit_is_kept_by_more_than_the_noise(found: Share, holds: bool | None) -> None:
+    assert found.at_most(2.0) is holds
+
+
+def test_one_that_is_false_is_enough_against_all() -> None:
+    assert all_of([True, True]) is True
+    assert all_of([True, None]) is None
+    assert all_of([True, None, False]) is False
+    assert all_of([]) is None
