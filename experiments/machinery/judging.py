@@ -82,9 +82,12 @@ class Share:
 
 
 def share(one: Cell, other: Cell, name: str) -> Share:
-    """Of a positive number of two rows."""
-    of = one.mean(name) / other.mean(name)
-    return Share(of, of * float(np.hypot(one.sd(name) / one.mean(name), other.sd(name) / other.mean(name))))
+    """Of a number of two rows that is not negative; not a number where the other has none of it."""
+    base = other.mean(name)
+    if base == 0.0:  # as what a process grows by may be
+        return Share(math.nan, math.nan)
+    of = one.mean(name) / base
+    return Share(of, float(np.hypot(one.sd(name), of * other.sd(name))) / base)
 
 
 def all_of(sides: Iterable[bool | None]) -> bool | None:

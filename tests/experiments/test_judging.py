@@ -85,6 +85,8 @@ def test_a_share_varies_as_both_rows_do() -> None:
     assert found.noise == pytest.approx(2.0 * math.hypot(0.1, 0.2))
     assert found.said(".2f") == "2.00 ± 0.45"
     assert share(row(1.0), row(0.5), "accuracy").said(".2f") == "2.00"
+    assert share(row(0.0, 0.0), row(0.5, 0.5), "accuracy") == Share(0.0, 0.0)
+    assert share(row(0.5), row(0.0), "accuracy").at_most(1.0) is None
 
 
 @pytest.mark.parametrize(
