@@ -17,7 +17,7 @@ from neuro_eq.experiments.machinery.experiment import (
     Scale,
     Verdict,
 )
-from neuro_eq.experiments.machinery.judging import Share, judged, judged_sides, share
+from neuro_eq.experiments.machinery.judging import Share, all_of, judged, judged_sides, share
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.training.footprint import Way, footprint, parameter_bytes
 from neuro_eq.figures.style import CYCLE, dress
@@ -163,10 +163,11 @@ def _others(model: str, rows: Results) -> Claim:
     says = f"{model}: they are no more than those of any other way"
     parts, sides = [], []
     for way in WAYS[1:]:
-        shares = [ours.of for ours in _shares(rows, way, "activations").values()]
-        if shares and np.isfinite(shares).all():
-            sides.append(max(shares) <= 1.0)
-            parts.append(f"{way} {min(shares):.3f} to {max(shares):.3f}")
+        shares = _shares(rows, way, "activations").values()
+        of = [ours.of for ours in shares]
+        if of and np.isfinite(of).all():
+            sides.append(all_of(ours.at_most(1.0) for ours in shares))
+            parts.append(f"{way} {min(of):.3f} to {max(of):.3f}")
         else:
             parts.append(f"{way}: not run")
     return judged_sides(says, sides, f"ways, at every width; ours as a share of: {'; '.join(parts)}")
@@ -176,7 +177,7 @@ def _total(model: str, rows: Results) -> Claim:
     says = f"{model}: with parameters, gradient and Adam's moments local learning takes less than half"
     shares = _shares(rows, "bptt", "total")
     found = "; ".join(f"d {d}: {ours.of:.3f}" for d, ours in shares.items())
-    sides = [ours.at_most(0.5) for ours in shares.values()]
+    sides = [ours.below(0.5) for ours in shares.values()]
     return judged_sides(says, sides, f"widths; of BPTT's total at T = {AT}, batch 64: {found}", "aim below 0.5")
 
 

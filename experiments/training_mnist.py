@@ -22,6 +22,7 @@ from neuro_eq.experiments.machinery.experiment import (
 )
 from neuro_eq.experiments.machinery.judging import Gap, gap, judged
 from neuro_eq.experiments.machinery.results import Cell, Results, number, spread
+from neuro_eq.experiments.machinery.statistics import spearman
 from neuro_eq.experiments.tasks.transformers import TRANSFORMERS
 from neuro_eq.experiments.training.diagnostics import Diagnostics
 from neuro_eq.experiments.training.lessons import Lessons, Rule
@@ -205,27 +206,24 @@ def _earlier(rows: Results, name: str) -> Claim:
     return judged(says, holds, f"{found}, {cell.configuration.label}", prior, _falls(cell, courses))
 
 
-FALL = 0.05
-"""Accuracy that an epoch loses where training is said to fall back."""
-
-
 def _falls(cell: Cell, courses: list[np.ndarray]) -> str:
-    """From where training fell back, and whether those fixed points were stable ones without damping."""
-    before, after = [], []
-    for run, course in zip(cell.runs, courses, strict=True):
+    """Where training fell back most, and whether epochs lose accuracy where fixed points attract least."""
+    before, lost, runs = [], [], []
+    for i, (run, course) in enumerate(zip(cell.runs, courses, strict=True)):
         radius = run.arrays.get(RADIUS, np.zeros(0))
         if len(radius) != len(course):  # not looked at after every epoch
             return ""
         before += list(radius[:-1])
-        after += list(np.diff(course))
-    fell = [f"{-100 * d:.1f} (from {r:.2f})" for r, d in zip(before, after, strict=True) if d < -FALL]
-    if not fell:
-        return f"no epoch loses more than {100 * FALL:.0f} points"
-    above = sum(r > 1.0 for r in before)
+        lost += list(-np.diff(course))
+        runs += [i] * len(course[1:])
+    if not lost:
+        return ""
+    most = int(np.argmax(lost))
+    rho = spearman(np.array(lost), np.array(before), groups=np.array(runs) if len(courses) > 1 else None)
     return (
-        f"{len(fell)} of {len(before)} epochs lose more than {100 * FALL:.0f} points: {', '.join(fell)}, in brackets "
-        f"the largest spectral radius of the response at the probe's fixed points when they begin; {above} epochs "
-        "begin above 1"
+        f"the most that an epoch loses is {100 * lost[most]:.1f} points, where the largest spectral radius of the "
+        f"response at the probe's fixed points was {before[most]:.2f} before ({min(before):.2f} to {max(before):.2f} "
+        f"over training); what an epoch loses, with this radius: {rho} over {len(lost)} epochs"
     )
 
 

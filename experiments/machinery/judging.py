@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,10 +76,17 @@ class Share:
 
         Single seeds are taken as they are.
         """
+        return self._keeps(operator.le, limit)
+
+    def below(self, limit: float) -> bool | None:
+        """As :meth:`at_most`, and not the limit itself."""
+        return self._keeps(operator.lt, limit)
+
+    def _keeps(self, within: Callable[[float, float], bool], limit: float) -> bool | None:
         noise = 0.0 if math.isnan(self.noise) else self.noise
-        if self.of + noise <= limit:
+        if within(self.of + noise, limit):
             return True
-        return False if self.of - noise > limit else None
+        return None if math.isnan(self.of) or within(self.of - noise, limit) else False
 
 
 def share(one: Cell, other: Cell, name: str) -> Share:

@@ -106,6 +106,13 @@ def test_a_limit_is_kept_by_more_than_the_noise(found: Share, holds: bool | None
     assert found.at_most(2.0) is holds
 
 
+def test_below_a_limit_is_not_at_it() -> None:
+    assert Share(2.0, 0.0).below(2.0) is False
+    assert Share(1.5, 0.25).below(2.0) is True
+    assert Share(1.5, 0.5).below(2.0) is None
+    assert Share(math.nan, math.nan).below(2.0) is None
+
+
 def test_one_that_is_false_is_enough_against_all() -> None:
     assert all_of([True, True]) is True
     assert all_of([True, None]) is None
