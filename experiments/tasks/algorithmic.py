@@ -19,8 +19,8 @@ from neuro_eq.datasets import Data
 EMPTY = 0
 """The id where a sample has ended."""
 
-SHORT = 5
-"""Inputs shorter than this are so few that training and test share them; of longer ones, the test's are its own."""
+FEW = 32
+"""A length with fewer different inputs has them in training and test alike; of others, the test's are its own."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def parity(longest: int = 8, further: int = 12, train: int = 1024, test: int = 2
         bits = rng.integers(0, 2, length)
         return tuple(int(bit) + 1 for bit in bits), (int(bits.sum() % 2),), int(bits.sum())
 
-    return _task("parity", 3, sample, longest, further, (train, test), seed, "ones", places=further, answer=0)
+    return _task("parity", 3, sample, 2, longest, further, (train, test), seed, "ones", places=further, answer=0)
 
 
 def addition(longest: int = 4, further: int = 6, train: int = 1024, test: int = 256, seed: int = 0) -> Algorithmic:
@@ -116,7 +116,7 @@ def addition(longest: int = 4, further: int = 6, train: int = 1024, test: int = 
         return pairs, (*total, carry + 1), most
 
     return _task(
-        "addition", 3, sample, longest, further, (train, test), seed, "places that the longest carry runs through",
+        "addition", 3, sample, 4, longest, further, (train, test), seed, "places that the longest carry runs through",
         places=2 * further, answer=further + 1,
     )  # fmt: skip
 
@@ -131,8 +131,9 @@ def copying(
         return drawn, drawn, len(set(drawn))
 
     return _task(
-        "copying", symbols + 1, sample, longest, further, (train, test), seed, "different symbols", further, further
-    )
+        "copying", symbols + 1, sample, symbols, longest, further, (train, test), seed, "different symbols", further,
+        further,
+    )  # fmt: skip
 
 
 def sorting(
@@ -145,8 +146,8 @@ def sorting(
         return drawn, tuple(sorted(drawn)), sum(a > b for i, a in enumerate(drawn) for b in drawn[i + 1 :])
 
     return _task(
-        "sorting", symbols + 1, sample, longest, further, (train, test), seed, "pairs the wrong way round", further,
-        further,
+        "sorting", symbols + 1, sample, symbols, longest, further, (train, test), seed, "pairs the wrong way round",
+        further, further,
     )  # fmt: skip
 
 
@@ -182,6 +183,7 @@ def _task(
     name: str,
     vocabulary: int,
     sample: Sample,
+    alternatives: int,
     longest: int,
     further: int,
     counts: tuple[int, int],
@@ -190,7 +192,11 @@ def _task(
     places: int,
     answer: int,
 ) -> Algorithmic:
-    """The splits, with lengths drawn evenly and the answer padded as the input is."""
+    """The splits, with lengths drawn evenly and the answer padded as the input is.
+
+    Args:
+        alternatives: what may stand at a place, so that ``alternatives ** length`` inputs have a length.
+    """
     rng = np.random.default_rng([seed, 103, *name.encode()])
     held: dict[int, set[tuple[int, ...]]] = {}
 
@@ -204,7 +210,7 @@ def _task(
             row = drawn(shortest, most)
             own = held.setdefault(row.length, set())
             # Half of a length's inputs at most: the others are for training.
-            if row.given not in own and 2 * len(own) >= 2**row.length:
+            if row.given not in own and 2 * len(own) >= alternatives**row.length:
                 continue
             own.add(row.given)
             rows.append(row)
@@ -214,7 +220,7 @@ def _task(
         rows: list[Row] = []
         while len(rows) < count:
             row = drawn(1, longest)
-            if row.length < SHORT or row.given not in held.get(row.length, set()):
+            if alternatives**row.length < FEW or row.given not in held.get(row.length, set()):
                 rows.append(row)
         return rows
 

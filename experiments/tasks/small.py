@@ -49,6 +49,9 @@ def attractor(
 
     x_train, y_train = damaged(cues)
     x_test, y_test = damaged(tests)
+    # The first few are often looked at, and should be of several patterns.
+    order = rng.permutation(len(y_test))
+    x_test, y_test = x_test[order], y_test[order]
     return Data("attractor", x_train, y_train, x_test, y_test, classes=patterns)
 
 

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from neuro_eq.experiments.tasks import ALGORITHMS, Algorithmic, Split
-from neuro_eq.experiments.tasks.algorithmic import SHORT
+from neuro_eq.experiments.tasks.algorithmic import FEW
+
+ALTERNATIVES = {"parity": 2, "addition": 4, "copying": 4, "sorting": 5}
+"""What may stand at a place."""
 
 
 def number(digits: list[int]) -> int:
@@ -54,12 +57,18 @@ def test_answers_lengths_and_difficulties(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_splits_keep_apart(name: str) -> None:
-    """Longer samples are longer than all that is trained, and the test's inputs are not trained unless very short."""
+    """Longer samples are longer than all that is trained; the test's inputs are not trained unless a length has few."""
     task = ALGORITHMS[name](train=400, test=80, seed=5)
     assert task.longer.length.min() > task.train.length.max() == task.test.length.max()
     trained = {tuple(row) for row in task.train.x}
-    for row, length in zip(task.test.x, task.test.length, strict=True):
-        assert length < SHORT or tuple(row) not in trained
+    inputs = ALTERNATIVES[name] ** task.test.length
+    own = [tuple(row) for row, count in zip(task.test.x, inputs, strict=True) if count >= FEW]
+    assert len(own) > 20, "most lengths have many inputs"
+    assert not trained & set(own)
+    assert len(set(own)) > 0.8 * len(own), "and the test is not of a few that come again and again"
+    for length in range(1, int(task.test.length.max()) + 1):
+        there = {tuple(row) for row in task.test.x[task.test.length == length]}
+        assert 2 * len(there) <= ALTERNATIVES[name] ** length + 1
     assert len(task.train.x) == 400
     assert len(np.unique(task.test.length)) > 3
     assert np.unique(task.test.difficulty[task.test.length == task.test.length.max()]).size > 1, "it varies in a length"
