@@ -22,7 +22,6 @@ AT_ONCE = 24
 """Rows of a table that are shown without being asked for."""
 BRIEF = 130
 """Characters of what was found that the table of claims shows of several parts."""
-STATES = {True: "met", False: "not met", None: "not looked at"}
 
 
 def claims(folder: Path, experiments: Sequence[Experiment] | None = None) -> str:
@@ -98,7 +97,7 @@ def _verdict(verdict: Verdict) -> str:
         found = claim.found + (f" ({claim.why})" if claim.why else "")
         lines.append(row(claim.says, f"**{claim.standing.value}**", found))
     for criterion in verdict.criteria:
-        lines.append(row(criterion.name, STATES[criterion.met], criterion.found))
+        lines.append(row(criterion.name, criterion.state, criterion.found))
     return "\n".join(lines)
 
 

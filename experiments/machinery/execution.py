@@ -13,7 +13,7 @@ import numpy as np
 from neuro_eq.errors import SpecError
 from neuro_eq.experiments.machinery.catalogue import find
 from neuro_eq.experiments.machinery.experiment import Configuration, Experiment, Scale
-from neuro_eq.experiments.machinery.provenance import Provenance, code_version, machine, processor, versions
+from neuro_eq.experiments.machinery.provenance import Provenance, machine, processor, versions
 from neuro_eq.experiments.machinery.store import Record, key, outcome_record
 from neuro_eq.specfile import digest
 
@@ -83,7 +83,7 @@ def plan(
     jobs = []
     for seed in range(experiment.seeds[scale] if seeds is None else seeds):
         for row in rows:
-            code = code_version(experiment.run, row.backend)
+            code = experiment.code(row.backend)
             known = key(experiment.name, row, seed, code)
             jobs.append(Job(name, scale, row.model_dump(mode="json"), seed, known, code))
     return jobs
@@ -97,7 +97,7 @@ def execute(job: Job) -> Finished:
     """
     experiment: Experiment = find(job.experiment)
     configuration = job.configuration
-    code = code_version(experiment.run, configuration.backend)
+    code = experiment.code(configuration.backend)
     if code != job.code:
         raise RuntimeError(f"this worker has other code ({code}) than the run was planned with ({job.code})")
     began = time.perf_counter()

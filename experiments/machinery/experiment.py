@@ -17,6 +17,7 @@ import numpy as np
 
 from neuro_eq.compiler import compile as compile_network
 from neuro_eq.engine import Engine
+from neuro_eq.experiments.machinery.provenance import code_version
 from neuro_eq.frozen import Frozen
 from neuro_eq.spec import Network
 
@@ -108,6 +109,11 @@ class Criterion:
     met: bool | None
     found: str
 
+    @property
+    def state(self) -> str:
+        """``met`` in words."""
+        return {True: "met", False: "not met", None: "not looked at"}[self.met]
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -127,8 +133,7 @@ class Verdict:
             if claim.why:
                 lines.append(f"    why:   {claim.why}")
         for criterion in self.criteria:
-            state = {True: "met", False: "not met", None: "not looked at"}[criterion.met]
-            lines.append(f"{criterion.name}: {state} ({criterion.found})")
+            lines.append(f"{criterion.name}: {criterion.state} ({criterion.found})")
         return "\n".join(lines)
 
 
@@ -164,6 +169,7 @@ class Experiment:
         seeds: how many seeds a scale has where the user does not say.
         alone: whether runs must not share the machine, as where time is measured.
         curves: arrays of one axis that are published with the numbers, as the verdict needs them.
+        engines: that runs compute with besides the one of their configuration.
     """
 
     name: str
@@ -180,3 +186,8 @@ class Experiment:
     seeds: Mapping[Scale, int] = field(default_factory=lambda: {"quick": 1, "medium": 5, "full": 5})
     alone: bool = False
     curves: tuple[str, ...] = ()
+    engines: tuple[str, ...] = ()
+
+    def code(self, backend: str) -> str:
+        """The version of all that a run on this engine computes with."""
+        return code_version(self.run, backend, *self.engines)

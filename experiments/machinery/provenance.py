@@ -21,6 +21,7 @@ from pathlib import Path
 from pydantic import Field
 
 import neuro_eq
+from neuro_eq.backend import GROUP
 from neuro_eq.frozen import Frozen
 
 NOT_COMPUTED_WITH = frozenset({"cli", "figures", "checking", "trajectory"})
@@ -85,10 +86,11 @@ def processor(device: str) -> str:
     return f"{device}, {torch.cuda.get_device_name(device)}"
 
 
-def code_version(run: Callable[..., object], backend: str) -> str:
-    """The version of all that ``run`` computes with on this engine, as 16 hexadecimal digits."""
+def code_version(run: Callable[..., object], *backends: str) -> str:
+    """The version of all that ``run`` computes with on these engines, as 16 hexadecimal digits."""
     own = hashlib.sha256()
-    own.update(library_version(backend).encode())
+    for backend in dict.fromkeys(backends):
+        own.update(library_version(backend).encode())
     module = inspect.getmodule(run)
     if module is not None:
         tree = _program(Path(inspect.getfile(module)))
@@ -102,9 +104,12 @@ def library_version(backend: str) -> str:
     """The version of the library, of one engine and of what experiments share."""
     root = Path(neuro_eq.__file__).parent
     folders = [(root, NOT_COMPUTED_WITH | {"backends", "hardware", "experiments"})]
-    folders.append((_folder(f"neuro_eq.backends.{backend}"), frozenset()))
-    folders += [(_folder(f"neuro_eq.experiments.{name}"), frozenset()) for name in SHARED]
+    folders += [(_file(f"neuro_eq.experiments.{name}").parent, frozenset()) for name in SHARED]
     digest = hashlib.sha256()
+    try:
+        folders.append((_file(f"neuro_eq.backends.{backend}").parent, frozenset()))
+    except ImportError:
+        digest.update(_announcer(backend).encode())
     for name in APART:
         digest.update(ast.unparse(_program(_file(f"neuro_eq.{name}"))).encode())
     for folder, left_out in folders:
@@ -120,12 +125,10 @@ def _file(module: str) -> Path:
     return Path(str(importlib.import_module(module).__file__))
 
 
-def _folder(package: str) -> Path:
-    try:
-        return _file(package).parent
-    except ImportError:
-        # An engine of another package: its own version stands for it.
-        return Path(os.devnull)
+def _announcer(backend: str) -> str:
+    """The package that brings an engine of its own, with its version, which stands for its code."""
+    found = [point.dist for point in metadata.entry_points(group=GROUP) if point.name == backend]
+    return "".join(f"{one.name} {one.version}" for one in found if one is not None)
 
 
 def _program(path: Path) -> ast.Module:
@@ -144,10 +147,11 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _reachable(tree: ast.Module, name: str) -> list[ast.stmt]:
-    """The statements of a module that a function refers to, through others if need be; imports always count."""
+    """The statements of a module that a function refers to, through others if need be, one for each imported name."""
+    body = [one for part in tree.body for one in _one_by_one(part)]
     definitions: dict[str, ast.stmt] = {}
     always: list[ast.stmt] = []
-    for part in tree.body:
+    for part in body:
         names = _defined(part)
         always += [] if names else [part]
         definitions.update(dict.fromkeys(names, part))
@@ -157,12 +161,25 @@ def _reachable(tree: ast.Module, name: str) -> list[ast.stmt]:
         reached.add(current)
         waiting |= {word for word in _words(definitions.get(current)) if word in definitions} - reached
     kept = {id(definitions[word]) for word in reached if word in definitions}
-    return [part for part in tree.body if id(part) in kept or part in always]
+    return [part for part in body if id(part) in kept or part in always]
+
+
+def _one_by_one(part: ast.stmt) -> list[ast.stmt]:
+    """An import as one for each name; nothing of what is imported for types alone."""
+    if isinstance(part, ast.If) and isinstance(part.test, ast.Name) and part.test.id == "TYPE_CHECKING":
+        return []
+    if isinstance(part, ast.Import):
+        return [ast.Import([alias]) for alias in part.names]
+    if isinstance(part, ast.ImportFrom):
+        return [ast.ImportFrom(part.module, [alias], part.level) for alias in part.names]
+    return [part]
 
 
 def _defined(part: ast.stmt) -> list[str]:
     if isinstance(part, ast.FunctionDef | ast.ClassDef):
         return [part.name]
+    if isinstance(part, ast.Import | ast.ImportFrom):
+        return [(alias.asname or alias.name).split(".")[0] for alias in part.names if alias.name != "*"]
     if isinstance(part, ast.Assign):
         return [target.id for target in part.targets if isinstance(target, ast.Name)]
     if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):

@@ -112,9 +112,11 @@ def published(results: Results, folder: Path) -> list[Path]:
     """
     path, picture = _summary_in(folder, results.experiment), folder / f"{results.experiment.name}.png"
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(path, _lines(summary(results)))
+    # Both are made before either is written, so that they stay of the same results.
+    lines, figure = _lines(summary(results)), drawn(results)
+    write_text(path, lines)
     with replacing(picture) as file:
-        file.write(drawn(results))
+        file.write(figure)
     return [path, picture]
 
 
@@ -148,8 +150,15 @@ def load(experiment: Experiment, folder: Path) -> tuple[Results, Summary] | None
         for i, seed in enumerate(row.seeds):
             numbers = {name: values[i] for name, values in row.numbers.items()}
             curves = {name: np.array(values[i]) for name, values in row.curves.items()}
-            rows.append((row.configuration, Run(seed, numbers, kept.made[0], partial(dict, curves))))
+            rows.append((row.configuration, Run(seed, numbers, _made(row, kept.made), partial(dict, curves))))
     return table(experiment, kept.scale, rows), kept
+
+
+def _made(row: Row, made: list[Provenance]) -> Provenance:
+    """The provenance that fits a row best: of its code, or at least of its engine."""
+    engine = {name: row.configuration.get(name) for name in ("backend", "dtype")}
+    fitting = [one for one in made if all(getattr(one, name) == value for name, value in engine.items())]
+    return next((one for one in fitting if one.code == row.code), next(iter(fitting), made[0]))
 
 
 def _read(path: Path) -> Summary:

@@ -106,7 +106,6 @@ Its networks are tiny and its runs short: what it says of the claims is no evide
 """
 
 MARKS = {"holds": "holds", "holds in part": "partly", "does not hold": "fails", "not decided": "open"}
-STATES = {True: "met", False: "not met", None: "not looked at"}
 
 
 def page(tables: Sequence[Results]) -> str:
@@ -149,7 +148,7 @@ def _part(results: Results) -> dict[str, Any]:
         "seeds": "1 seed" if results.seeds == "1" else f"{results.seeds} seeds",
         "extent": results.extent, "question": experiment.question, "prior": experiment.prior, "bar": experiment.bar,
         "claims": [{**vars(c), "standing": c.standing.value, "mark": MARKS[c.standing.value]} for c in verdict.claims],
-        "criteria": [{"name": c.name, "state": STATES[c.met], "found": c.found} for c in verdict.criteria],
+        "criteria": [{"name": c.name, "state": c.state, "found": c.found} for c in verdict.criteria],
         "figure": base64.b64encode(drawn(results)).decode(),
         "columns": [column.title for column in columns],
         "rows": rows,

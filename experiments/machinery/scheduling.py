@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -61,6 +62,7 @@ def run_all(
     *,
     workers: int = 0,
     scheduler: str | None = None,
+    alone: bool = False,
 ) -> Tally:
     """Do the runs that are not there yet.
 
@@ -70,6 +72,7 @@ def run_all(
         progress: is told of every run.
         workers: processes of a local cluster; 0 runs one after the other in this process.
         scheduler: address of a Dask scheduler to use instead.
+        alone: one run at a time, whatever workers there are.
 
     Raises:
         BackendError: Dask is not installed, or no scheduler answers.
@@ -81,9 +84,11 @@ def run_all(
     if not waiting:
         return tally
     here = scheduler is None and workers == 0
-    for job, found in _in_this_process(waiting) if here else _on_a_cluster(waiting, workers, scheduler):
+    for job, found in _in_this_process(waiting) if here else _on_a_cluster(waiting, workers, scheduler, alone):
         if isinstance(found, BaseException):
             why = f"{type(found).__name__}: {found}"
+            kept = store.failed(job.key, "".join(traceback.format_exception(found)))
+            why += "" if kept is None else f" (all of it: {kept})"
             tally.failed.append((job, why))
             progress.failed(job, why)
             continue
@@ -105,7 +110,7 @@ def _in_this_process(jobs: Sequence[Job]) -> Ended:
         yield job, found
 
 
-def _on_a_cluster(jobs: Sequence[Job], workers: int, scheduler: str | None) -> Ended:
+def _on_a_cluster(jobs: Sequence[Job], workers: int, scheduler: str | None, alone: bool) -> Ended:
     try:
         from distributed import KilledWorker, as_completed
     except ImportError:
@@ -120,7 +125,7 @@ def _on_a_cluster(jobs: Sequence[Job], workers: int, scheduler: str | None) -> E
         ending = as_completed([], loop=client.loop, raise_errors=False)
         while waiting or running:
             # No more at a time than there are threads: a run that only waits on a worker is blamed for its loss, too.
-            while waiting and len(running) < max(1, sum(client.nthreads().values())):
+            while waiting and len(running) < (1 if alone else max(1, sum(client.nthreads().values()))):
                 job = waiting.pop(0)
                 future = submit(job, "")
                 running[future] = job

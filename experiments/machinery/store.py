@@ -72,6 +72,16 @@ class Store:
             file.write(_packed(record, arrays))
         write_text(self._json(record.key), record.model_dump_json(indent=1) + "\n")
 
+    def failed(self, known: str, trace: str) -> Path | None:
+        """Keep why a run failed beside the others' results; None where it cannot be written."""
+        path = self.folder / f"{known}.failed.txt"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_text(path, trace)
+        except (OSError, FileError):
+            return None  # the run is lost already, and others go on
+        return path
+
     def records(self) -> list[Record]:
         """All finished runs, in the order of their keys.
 
@@ -94,13 +104,18 @@ class Store:
             raise FileError(f"{path}: cannot read it ({error})") from None
 
     def results(self, experiment: Experiment, scale: str) -> Results:
-        """The runs as a table; of a configuration's, those by the code of its newest run alone.
+        """The runs of a scale as a table; of a configuration's, those by the code of its newest run alone.
 
-        Two versions of the code are not averaged, so one that was run again with fewer seeds has fewer.
+        Two versions of the code are not averaged, so one that was run again with fewer seeds has fewer.  Rows of
+        another scale count where this one has them, too.
         """
-        rows: dict[str, list[Record]] = {}
+        planned = {each for known in SCALES if known == scale for each in experiment.configurations(known)}
+        rows: dict[Configuration, list[Record]] = {}
         for record in sorted(self.records(), key=lambda each: each.provenance.date):
-            rows.setdefault(json.dumps(record.configuration, sort_keys=True), []).append(record)
+            if find(record.experiment).name == experiment.name:
+                configuration = experiment.configuration(**record.configuration)
+                if record.scale == scale or configuration in planned:
+                    rows.setdefault(configuration, []).append(record)
         kept: list[Record] = []
         for records in rows.values():
             kept += {
@@ -121,13 +136,12 @@ class Store:
 
 def table(experiment: Experiment, scale: str, rows: Iterable[tuple[Mapping[str, Any], Run]]) -> Results:
     """Runs as cells: in the order of the experiment's own configurations, then whatever else there is."""
-    cells: dict[str, tuple[Configuration, list[Run]]] = {}
+    cells: dict[Configuration, list[Run]] = {}
     for entries, run in rows:
-        configuration = experiment.configuration(**entries)
-        cells.setdefault(configuration.model_dump_json(), (configuration, []))[1].append(run)
+        cells.setdefault(experiment.configuration(**entries), []).append(run)
     usual = [each.label for known in SCALES if known == scale for each in experiment.configurations(known)]
     place = {label: i for i, label in reversed(list(enumerate(usual)))}
-    ordered = sorted(cells.values(), key=lambda cell: (place.get(cell[0].label, len(usual)), cell[0].label))
+    ordered = sorted(cells.items(), key=lambda cell: (place.get(cell[0].label, len(usual)), cell[0].label))
     return Results(experiment, scale, tuple(Cell(configuration, tuple(runs)) for configuration, runs in ordered))
 
 

@@ -86,7 +86,11 @@ def test_a_run_that_raises_takes_nothing_with_it(square: Path, tmp_path: Path, m
     monkeypatch.setenv("TROUBLES", "raises")
     tally = all_of(tmp_path / "out")
     assert [job.entries["x"] for job in tally.done] == [2.0, 2.0]
-    assert [why for _, why in tally.failed] == ["ValueError: no square today"] * 2
+    for job, why in tally.failed:
+        trace = tmp_path / "out" / f"{job.key}.failed.txt"
+        assert why == f"ValueError: no square today (all of it: {trace})"
+        assert "in run\n    raise ValueError" in trace.read_text(), "where it was raised is kept"
+    assert len(tally.failed) == 2
     monkeypatch.delenv("TROUBLES")
     assert square.exists()
 
@@ -204,8 +208,8 @@ def test_other_code_on_a_worker_is_refused(square: Path) -> None:
     assert not square.exists()
 
 
-def test_the_code_version_is_of_what_a_run_reaches(square: Path, tmp_path: Path) -> None:
-    """A comment, a docstring, the figure and the verdict are not part of it; what ``run`` refers to is."""
+def test_the_code_version_is_of_what_a_run_reaches(square: Path) -> None:
+    """A comment, a docstring, the figure, the verdict and what they import are not; what ``run`` refers to is."""
     import importlib
     import sys
 
@@ -216,6 +220,8 @@ def test_the_code_version_is_of_what_a_run_reaches(square: Path, tmp_path: Path)
         "a docstring": (source.replace("A number to square.", "A number."), True),
         "the figure": (source.replace("blank(4.0, 3.0)", "blank(8.0, 3.0)"), True),
         "the verdict": (source.replace("all of them", "each of them"), True),
+        "an import of the verdict": (source.replace("import judged\n", "import judged, judged_each\n"), True),
+        "an import of the run": (source.replace("import numpy as np", "import numpy.ma as np"), False),
         "what is computed": (source.replace("config.x**2 + seed", "config.x**2 - seed"), False),
     }
     found = {}
@@ -226,7 +232,6 @@ def test_the_code_version_is_of_what_a_run_reaches(square: Path, tmp_path: Path)
         del sys.modules[f"changed{i}"]
     same = {what: version == found["as it is"] for what, version in found.items()}
     assert same == {what: expected for what, (_, expected) in changes.items()}
-    assert tmp_path.exists()
 
 
 def test_a_damaged_result_is_named(square: Path, tmp_path: Path) -> None:
@@ -260,6 +265,35 @@ def test_two_code_versions_are_not_averaged(square: Path, tmp_path: Path) -> Non
     path.with_name("0" + path.name).write_text(json.dumps(new))
     (results,) = found_in(tmp_path / "out")
     assert sorted(results.values("square")) == [4.0, 5.0, 7.0]
+
+
+def test_runs_of_before_an_entry_was_added_are_of_older_code(square: Path, tmp_path: Path) -> None:
+    """They lack the entry, which has its default; all the same they are not averaged with those of newer code."""
+    all_of(tmp_path / "out")
+    assert square.exists()
+    for path in sorted((tmp_path / "out").glob("*.json")):
+        old = json.loads(path.read_text())
+        del old["configuration"]["trouble"]
+        old["key"], old["numbers"]["square"] = "0" + old["key"], 99.0
+        old["provenance"] |= {"date": "2001-01-01", "code": "0123456789abcdef"}
+        path.with_name("0" + path.name).write_text(json.dumps(old))
+    (results,) = found_in(tmp_path / "out")
+    assert sorted(results.values("square")) == [1.0, 2.0, 4.0, 5.0]
+
+
+def test_scales_in_one_folder_have_tables_of_their_own(square: Path, tmp_path: Path) -> None:
+    """The larger one has the rows of the smaller one, too, which it would not run again."""
+    for scale in ("quick", "medium"):
+        run_all(plan(NAME, scale, seeds=1), Store(tmp_path / "out"), Silent())  # type: ignore[arg-type]
+    assert square.exists()
+    assert {results.scale: len(results) for results in found_in(tmp_path / "out")} == {"quick": 2, "medium": 3}
+
+
+def test_further_engines_are_part_of_the_code() -> None:
+    run = find("gradient_equivalence").run
+    assert code_version(run, "numba") != code_version(run, "numba", "reference")
+    assert code_version(run, "reference") == code_version(run, "reference", "reference")
+    assert code_version(run, "an engine of nobody") != code_version(run, "reference")
 
 
 def test_names_that_are_not_there_are_refused() -> None:
