@@ -36,8 +36,14 @@ if TYPE_CHECKING:
 ALPHA, TOL, LONGEST = 0.5, 1e-4, 200
 """The step, the residual at which a sample has settled, and the most steps."""
 
-READ = (*range(1, 21), *range(22, 41, 2), *range(45, 81, 5))
+READ = (*range(1, 21), *range(22, 41, 2), *range(45, 81, 5), *range(90, LONGEST + 1, 10))
 """Steps after which answers are read."""
+
+LEADS = (*np.linspace(0.0, 0.99, 100), *(1.0 - np.logspace(-2.25, -8.0, 24)))
+"""Leads of the best answer over the second at which a sample may stop; saturated answers differ by the last ones."""
+
+LEAST, ASKED = 0.3, 0.5
+"""The bar: the part of the steps that leaving early must save, and the most of it, which a careful one is asked for."""
 
 UNEVEN = "largest gradient over median"
 
@@ -98,6 +104,7 @@ class Course:
 
     Attributes:
         steps: to the tolerance.
+        settled: whether it was reached.
         residual: after :data:`EARLY` steps.
         right: whether the answer was right when it was read.
         margin: the best answer's lead over the second, when it was read.
@@ -105,6 +112,7 @@ class Course:
     """
 
     steps: Int[np.ndarray, " samples"]
+    settled: Bool[np.ndarray, " samples"]
     residual: Float64[np.ndarray, " samples"]
     right: Bool[np.ndarray, "reads samples"]
     margin: Float64[np.ndarray, "reads samples"]
@@ -132,7 +140,9 @@ def run(config: Adaptive, seed: int) -> Outcome:
     }
     numbers |= _correlations(test) | _uncertainty(test) | _exits(chosen_on, test) | _limit(chosen_on, test)
     numbers |= {f"steps of class {k}": float(np.mean(test.steps[data.y_test == k])) for k in range(data.outputs)}
+    saved, lost = np.array([saving(test, lead) for lead in LEADS]).T
     arrays = {
+        "exits/lead": np.array(LEADS), "exits/saving": saved, "exits/loss": lost,
         "samples/steps": test.steps, "samples/margin": test.margin[-1], "samples/entropy": test.entropy,
         "samples/label": np.asarray(data.y_test), "samples/right": test.right[-1], "reads/steps": np.array(READ),
         "reads/accuracy": np.mean(test.right, axis=1),
@@ -155,13 +165,15 @@ def follow(net: Engine, x: np.ndarray, y: np.ndarray) -> Course:
         right.append(np.argmax(answer, axis=1) == y)
     final = np.asarray(net.to_numpy(net.output(settled)), float)
     entropy = -np.sum(final * np.log(np.maximum(final, 1e-300)), axis=1)
-    return Course(settled.steps, np.asarray(early.residual), np.array(right), np.array(margin), entropy)
+    return Course(
+        settled.steps, settled.converged, np.asarray(early.residual), np.array(right), np.array(margin), entropy
+    )
 
 
 def _correlations(test: Course) -> dict[str, float]:
     steps = test.steps.astype(float)
     found: dict[str, float] = {"steps": float(steps.mean()), "sd of steps": float(steps.std())}
-    found["settled"] = float(np.mean(test.steps < LONGEST))
+    found["settled"] = float(np.mean(test.settled))
     for name, hardness in (("margin", -test.margin[-1]), ("entropy", test.entropy)):
         rho = spearman(steps, hardness)
         found |= {f"rho, {name}": rho.rho, f"rho, {name}, low": rho.low, f"rho, {name}, high": rho.high}
@@ -176,15 +188,11 @@ def _uncertainty(test: Course) -> dict[str, float]:
 
 def _exits(chosen_on: Course, test: Course) -> dict[str, float]:
     """Stop a sample when its answer leads by enough; how much is chosen on samples that were not trained."""
-    threshold = least_threshold(chosen_on)
-    steps, right = exits(test, threshold)
-    full = np.minimum(test.steps, READ[-1])
-    return {
-        "exit threshold": threshold,
-        "exit steps": float(steps.mean()),
-        "exit saving": 1.0 - float(np.mean(np.minimum(steps, full))) / float(np.mean(full)),
-        "exit loss": float(np.mean(test.right[-1]) - np.mean(right)),
-    }
+    found: dict[str, float] = {}
+    for name, threshold in (("exit", least_threshold(chosen_on)), ("careful exit", careful_threshold(chosen_on))):
+        saved, lost = saving(test, threshold)
+        found |= {f"{name} threshold": threshold, f"{name} saving": saved, f"{name} loss": lost}
+    return found
 
 
 def _limit(chosen_on: Course, test: Course) -> dict[str, float]:
@@ -198,11 +206,23 @@ def _limit(chosen_on: Course, test: Course) -> dict[str, float]:
 
 def least_threshold(course: Course) -> float:
     """The smallest lead at which stopping costs none of these samples' accuracy."""
-    for threshold in np.linspace(0.0, 0.99, 100):
-        _, right = exits(course, float(threshold))
-        if np.mean(right) >= np.mean(course.right[-1]):
+    for threshold in LEADS:
+        if saving(course, threshold)[1] <= 0.0:
             return float(threshold)
     return 1.0
+
+
+def careful_threshold(course: Course, asked: float = ASKED) -> float:
+    """The largest lead at which stopping still saves these samples the part of their steps that is asked for."""
+    return float(max((lead for lead in LEADS if saving(course, lead)[0] >= asked), default=0.0))
+
+
+def saving(course: Course, threshold: float) -> tuple[float, float]:
+    """The part of all steps that stopping at this lead saves, and the part of the answers that it costs."""
+    steps, right = exits(course, threshold)
+    full = np.minimum(course.steps, READ[-1])
+    saved = 1.0 - float(np.mean(np.minimum(steps, full))) / float(np.mean(full))
+    return saved, float(np.mean(course.right[-1]) - np.mean(right))
 
 
 def exits(course: Course, threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -239,14 +259,12 @@ def verdict(results: Results) -> Verdict:
     return Verdict(tuple(claims))
 
 
-def _costs_nothing(cell: Cell) -> bool | None:
-    """Whether the loss of an early exit counts as none; None where a standard error of it decides."""
-    error = cell.sd("exit loss") / math.sqrt(len(cell.runs))
-    return Gap(-cell.mean("exit loss"), error).within(LOSS)
-
-
 def _saves(cell: Cell) -> bool | None:
-    return False if cell.mean("exit saving") < 0.3 else _costs_nothing(cell)
+    """Whether the careful exit saves enough and its loss counts as none; None where a standard error decides."""
+    if cell.mean("careful exit saving") < LEAST:
+        return False
+    error = cell.sd("careful exit loss") / math.sqrt(len(cell.runs))
+    return Gap(-cell.mean("careful exit loss"), error).within(LOSS)
 
 
 def _all_harder(cells: list[Cell]) -> Claim:
@@ -262,45 +280,60 @@ def _all_harder(cells: list[Cell]) -> Claim:
 def _all_saved(cells: list[Cell]) -> Claim:
     says = "leaving early saves 30 to 50 % of the steps at no loss"
     found = "networks; saved " + ", ".join(
-        f"{100 * c.mean('exit saving'):.0f} % for {100 * c.mean('exit loss'):.2f} points ({_words(c)})" for c in cells
+        f"{100 * c.mean('careful exit saving'):.0f} % for {_points(c, 'careful exit')} points ({_words(c)})"
+        for c in cells
     )
     return judged_sides(says, [_saves(c) for c in cells], found, "aim")
 
 
 def _harder(cell: Cell, twin: Cell | None) -> Claim:
     says = f"{_words(cell)}: samples of a smaller margin take more steps"
-    low = cell.values("rho, margin, low")
-    found = f"ρ = {cell.said('rho, margin', '.2f')}, lowest end of a 95 % interval {number(float(low.min()), '.2f')}"
+    low, high = (cell.values(f"rho, margin, {end}") for end in ("low", "high"))
+    found = (
+        f"ρ = {cell.said('rho, margin', '.2f')}, 95 % intervals {number(float(low.mean()), '.2f')} to "
+        f"{number(float(high.mean()), '.2f')} on average, the lowest end {number(float(low.min()), '.2f')}"
+    )
     if twin is not None:
-        found += f"; DEQ twin {twin.said('rho, margin', '.2f')}"
+        ends = " to ".join(number(twin.mean(f"rho, margin, {end}"), ".2f") for end in ("low", "high"))
+        found += f"; DEQ twin {twin.said('rho, margin', '.2f')}, intervals {ends}; accuracies "
+        found += f"{cell.said('accuracy', '.1f', 100, ' %')}, twin {twin.said('accuracy', '.1f', 100, ' %')}"
     found += f"; with the entropy {cell.said('rho, entropy', '.2f')}; {cell.said('steps', '.1f')} steps"
     return judged(says, bool(np.all(low > 0.0)), found)
 
 
 def _saved(cell: Cell) -> Claim:
-    says = f"{_words(cell)}: leaving early saves at least 30 % of the steps at no loss"
-    saved, limited = (cell.said(f"{way} saving", ".1f", 100, " %") for way in ("exit", "limit"))
-    found = (
-        f"{saved} saved for {cell.said('exit loss', '.2f', 100)} points; one limit "
-        f"for all saves {limited} for {cell.said('limit loss', '.2f', 100)} points"
+    says = f"{_words(cell)}: leaving early saves at least {100 * LEAST:.0f} % of the steps at no loss"
+    ways = (
+        ("asked to save half", "careful exit"),
+        ("asked to lose nothing on samples held out", "exit"),
+        ("one limit for all, asked the same", "limit"),
+    )
+    found = "; ".join(
+        f"{asked}: {cell.said(f'{way} saving', '.1f', 100, ' %')} for {cell.said(f'{way} loss', '.2f', 100)} points"
+        for asked, way in ways
     )
     return judged(says, _saves(cell), found)
 
 
+def _points(cell: Cell, way: str) -> str:
+    """What leaving early costs; a loss that is nothing has no sign."""
+    return number(round(100 * cell.mean(f"{way} loss"), 2) + 0.0, ".2f")
+
+
 def _knows(cells: list[Cell]) -> Claim:
-    says = f"the residual after {EARLY} steps tells wrong answers from right ones"
+    says = f"a larger residual after {EARLY} steps goes with a wrong answer"
     found = "; ".join(
         f"{_words(c)} {c.said('auroc, residual', '.2f')} (entropy {c.said('auroc, entropy', '.2f')})" for c in cells
     )
     areas = [c.values("auroc, residual") for c in cells]
     above, below = ([bool(np.all(side * (area - 0.5) > CHANCE)) for area in areas] for side in (1.0, -1.0))
-    clear = sum(one or other for one, other in zip(above, below, strict=True))
+    sides = [True if one else False if other else None for one, other in zip(above, below, strict=True)]
     why = f"in {sum(below)} of them it is the smaller residual that goes with a wrong answer" if any(below) else ""
-    return judged_each(says, clear, len(cells), f"networks, in every run; area under the curve: {found}", "", why)
+    return judged_sides(says, sides, f"networks, in every run; area under the curve: {found}", "", why)
 
 
 def _even(pairs: list[tuple[Cell, Cell]]) -> Claim:
-    says = "the twin's exact gradient is as even from batch to batch as the local one"
+    says = "the twin's exact gradient is at most twice as uneven from batch to batch as the local one"
     if not pairs:
         return judged(says, None, "not recorded in these runs")
     good = [one for one, twin in pairs if twin.mean(UNEVEN) <= 2.0 * one.mean(UNEVEN)]
@@ -359,8 +392,10 @@ EXPERIMENT = Experiment(
         Column("rho, margin", "ρ, margin", ".2f"),
         Column("rho, entropy", "ρ, entropy", ".2f"),
         Column("auroc, residual", "AUROC, residual", ".2f"),
-        Column("exit saving", "exit saves, %", ".1f", 100.0),
-        Column("exit loss", "exit costs, points", ".2f", 100.0),
+        Column("careful exit saving", "careful exit saves, %", ".1f", 100.0),
+        Column("careful exit loss", "and costs, points", ".2f", 100.0),
+        Column("exit saving", "earliest exit saves, %", ".1f", 100.0),
+        Column("exit loss", "and costs, points", ".2f", 100.0),
         Column("limit saving", "limit saves, %", ".1f", 100.0),
     ),
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from neuro_eq.datasets import load_data
-from neuro_eq.experiments.beta_claims import GOES_WITH, fixed, verdict
+from neuro_eq.experiments.beta_claims import GOES_WITH, UNSETTLED, fixed, verdict
 from neuro_eq.experiments.machinery.drawing import blank, key, line, nothing
 from neuro_eq.experiments.machinery.experiment import (
     Column,
@@ -20,7 +20,7 @@ from neuro_eq.experiments.machinery.experiment import (
 from neuro_eq.experiments.machinery.results import Results
 from neuro_eq.experiments.tasks.transformers import TRANSFORMERS
 from neuro_eq.experiments.training.diagnostics import Diagnostics
-from neuro_eq.experiments.training.lessons import Lessons, Rule
+from neuro_eq.experiments.training.lessons import TWINS, Lessons, Rule
 from neuro_eq.experiments.training.loop import TEST_ACCURACY, learn
 from neuro_eq.figures.style import CYCLE, dress
 
@@ -42,7 +42,8 @@ class Nudged(Configuration):
 
     Args:
         network: a name in :data:`TRANSFORMERS`.
-        rule: ``"one-sided vector field"`` is the earlier work's, ``"asymep"`` and ``"local"`` are ours.
+        rule: ``"one-sided vector field"`` is the earlier work's, ``"asymep"`` and ``"local"`` are ours; the twins,
+            which nudge nothing, are ``"bptt"``, through ``steps`` steps, and ``"implicit"``.
         beta, last_beta: of the first and of the last epoch; fixed where there is no last.
         follow: the largest nudge of one that begins with β and follows the cost's slope, or None.
         damping: α; the earlier ``h ← (1 − damping) h + damping f(h)`` as we read it.
@@ -67,6 +68,8 @@ class Nudged(Configuration):
 
     @property
     def label(self) -> str:
+        if self.rule in TWINS:
+            return f"{self.network}, {self.rule}"
         nudge = f"β = {self.beta:g}" + ("" if self.last_beta is None else f" to {self.last_beta:g}")
         nudge += "" if self.follow is None else f", following the slope up to {self.follow:g}"
         others = "" if (self.damping, self.lr) == (0.8, 2e-3) else f", damping {self.damping:g}, lr {self.lr:g}"
@@ -86,7 +89,7 @@ def configurations(scale: Scale) -> list[Nudged]:
         }
         rows = [Nudged(beta=beta, **small) for beta in (0.05, 0.22)]
         rows.append(Nudged(beta=0.3, last_beta=0.2, **small))
-        rows.append(Nudged(beta=0.22, rule="asymep", **small))
+        rows += [Nudged(beta=0.22, rule=rule, **small) for rule in ("asymep", *TWINS)]
         rows.append(Nudged(beta=0.22, follow=0.5, **small))
         return rows
     if scale == "medium":
@@ -109,7 +112,7 @@ def _sweep(network: str, data: str, betas: tuple[float, ...]) -> list[Nudged]:
         rows += [Nudged(network=network, data=data, rule=rule, beta=beta) for beta in betas]
         rows += [Nudged(network=network, data=data, rule=rule, beta=a, last_beta=b) for a, b in ANNEALED]
         rows.append(Nudged(network=network, data=data, rule=rule, beta=0.05, follow=0.5))
-    return rows
+    return rows + [Nudged(network=network, data=data, rule=twin) for twin in TWINS]
 
 
 def _ours(data: str, size: str) -> list[Nudged]:
@@ -118,6 +121,7 @@ def _ours(data: str, size: str) -> list[Nudged]:
     return [
         *(Nudged(beta=beta, **usual) for beta in (0.05, 0.2, 0.5, 1.0)),
         Nudged(beta=0.2, follow=1.0, **usual),
+        *(Nudged(**{**usual, "rule": twin}) for twin in TWINS),
     ]
 
 
@@ -134,11 +138,11 @@ def run(config: Nudged, seed: int) -> Outcome:
         learned = learn(net, data, how, seed, watch=probe)
     course = np.array([epoch.test_accuracy for epoch in learned.epochs])
     numbers = {
-        "accuracy": float(course[-1]) if not learned.ended else 1.0 / data.outputs,
+        "accuracy": float(course[-1]),
         "best accuracy": float(course.max()),
-        "fall from best": float(course.max() - (course[-1] if not learned.ended else 1.0 / data.outputs)),
+        "fall from best": float(course.max() - course[-1]),
         "ended early": float(bool(learned.ended)),
-        "epochs done": float(len(course) - 1),
+        "epochs done": float(len(course) - 1 - bool(learned.ended)),
         "nudge, last": probe.last("nudge"),
         "cosine, first": probe.rows[0].get("cosine", math.nan),
         "cosine, last": probe.last("cosine"),
@@ -238,8 +242,9 @@ EXPERIMENT = Experiment(
         Column("L, first", "L at first", ".2f"),
         Column("L, last", "L at last", ".2f"),
         Column("residual over nudge, last", "res/r₀", ".1e"),
+        Column("unsettled, last", "unsettled, %", ".0f", 100.0),
         Column("not converged, last", "not converged, %", ".0f", 100.0),
         Column("ended early", "diverged", ".1f"),
     ),
-    curves=(TEST_ACCURACY, *GOES_WITH),
+    curves=(TEST_ACCURACY, UNSETTLED, *GOES_WITH),
 )

@@ -5,9 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from neuro_eq.experiments.machinery.experiment import Claim, Criterion, Verdict
-from neuro_eq.experiments.machinery.judging import all_of, gap, judged, judged_by_gaps, judged_each
+from neuro_eq.experiments.machinery.judging import (
+    all_of,
+    gap,
+    judged,
+    judged_by_gaps,
+    judged_each,
+    judged_sides,
+)
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.machinery.statistics import Correlation, spearman
+from neuro_eq.experiments.training.lessons import TWINS
 from neuro_eq.experiments.training.loop import TEST_ACCURACY
 
 COLLAPSED = 0.1
@@ -18,6 +26,9 @@ OF_A_LAYER = (
     "of its own; Adam takes that out"
 )
 """Why no experiment has a nudge of each layer's own."""
+
+UNSETTLED = "diagnostics/unsettled"
+"""The curve of the share of the probe whose residual is above a hundredth of the nudge."""
 
 FEWEST = 8
 """Runs that a rank correlation wants."""
@@ -39,6 +50,7 @@ def verdict(results: Results) -> Verdict:
     claims = [_best(prior), _collapses(prior), _stable(prior), _worse_below(prior), _worse_below(corrected, ours=True)]
     claims += [_losses(prior, corrected, *each) for each in GOES_WITH.items()]
     claims += [_why(prior), _corrected(prior, corrected), _settled(results), _noise(prior), _follows(results)]
+    claims += _twins(results)
     claims.append(judged("a nudge of each layer's own does better", None, f"not run: {OF_A_LAYER}"))
     return Verdict(tuple(claims), (_criterion(results),))
 
@@ -96,13 +108,13 @@ def _collapses(prior: Results) -> Claim:
     cell = prior.first(beta=0.3, last_beta=0.2)
     if cell is None:
         return judged(says, None, "not run", "collapses at 0.2 after epoch 13")
-    falls = cell.values("fall from best")
+    falls = _falls([cell])
     found = (
-        f"{int(np.sum(falls > COLLAPSED))} of {len(falls)} runs end {100 * COLLAPSED:.0f} points below their best; "
-        f"accuracy {cell.said('accuracy', '.1f', 100, ' %')}, fall from the best epoch "
-        f"{cell.said('fall from best', '.1f', 100)} points, on the way at most {100 * _falls([cell]).max():.1f}"
+        f"runs fall more than {100 * COLLAPSED:.0f} points below their best epoch; largest fall "
+        f"{100 * falls.max():.1f} points, at the end {cell.said('fall from best', '.1f', 100)}; accuracy "
+        f"{cell.said('accuracy', '.1f', 100, ' %')}"
     )
-    return judged(says, bool(np.mean(falls > COLLAPSED) >= 0.5), found, "collapses at 0.2 after epoch 13")
+    return judged_each(says, int(np.sum(falls > COLLAPSED)), len(falls), found, "collapses at 0.2 after epoch 13")
 
 
 def _stable(prior: Results) -> Claim:
@@ -161,7 +173,7 @@ def _losses(prior: Results, corrected: Results, name: str, bad: tuple[float, str
         for rule, one in zip(("one-sided vector field", "AsymEP"), found, strict=True)
         if one is not None
     ]
-    what = "with what is lost against the best epoch before, in the last two thirds of training"
+    what = "with what an epoch loses, over the last two thirds of training"
     return judged(says, found[0].rises, f"{what}: {'; '.join(parts)}")
 
 
@@ -174,7 +186,7 @@ def with_losses(results: Results, name: str, sign: float) -> Correlation | None:
             continue
         for epoch in range(1 + len(curve) // 3, len(curve)):
             if np.isfinite(curve[epoch - 1]):
-                losses.append(accuracy[:epoch].max() - accuracy[epoch])
+                losses.append(accuracy[epoch - 1] - accuracy[epoch])
                 values.append(sign * curve[epoch - 1])
                 runs.append(i)
     if len(set(runs)) < FEWEST:
@@ -190,10 +202,10 @@ def _corrected(prior: Results, corrected: Results) -> Claim:
         if other is not None:
             gaps.append(gap(other, cell))
             parts = [
-                f"{what} {number(cell.mean(name), form)} to {number(other.mean(name), form)}"
-                for what, name, form in (
-                    ("cosine", "cosine, last", ".3f"),
-                    ("res/r₀", "residual over nudge, last", ".1e"),
+                f"{what} {number(scale * cell.mean(name), form)} to {number(scale * other.mean(name), form)}"
+                for what, name, form, scale in (
+                    ("cosine", "cosine, last", ".3f", 1.0),
+                    ("unsettled (%)", "unsettled, last", ".0f", 100.0),
                 )
             ]
             rows.append(
@@ -204,9 +216,9 @@ def _corrected(prior: Results, corrected: Results) -> Claim:
 
 
 def _rules(results: Results) -> list[tuple[str, list[Cell]]]:
-    """The rows of every rule, with its name; those that follow the cost's slope apart."""
+    """The rows of every rule that nudges, with its name; those that follow the cost's slope apart."""
     found: dict[str, list[Cell]] = {}
-    for cell in results:
+    for cell in (each for each in results if each.configuration.rule not in TWINS):
         word = cell.configuration.rule + ("" if cell.configuration.follow is None else ", following the slope")
         found.setdefault(word, []).append(cell)
     return list(found.items())
@@ -214,15 +226,22 @@ def _rules(results: Results) -> list[tuple[str, list[Cell]]]:
 
 def _settled(results: Results) -> Claim:
     says = "phases are settled to a hundredth of the nudge, so what is measured is the rule and not the solver"
-    good, parts = 0, []
-    groups = _rules(results)
-    for word, cells in groups:
-        ratios = np.concatenate([c.values("residual over nudge, most") for c in cells])
-        good += bool(np.all(ratios <= 1e-2))
-        low, middle, high = (number(float(q), ".1e") for q in np.quantile(ratios, [0.0, 0.5, 1.0]))
-        parts.append(f"{word} {middle} ({low} to {high})")
-    found = "rules; the largest median of residual over nudge in training, median over runs (least to most): "
-    return judged_each(says, good, len(groups), found + "; ".join(parts))
+    good, known, parts = 0, 0, []
+    for word, cells in _rules(results):
+        courses = [run.arrays.get(UNSETTLED, np.zeros(0)) for cell in cells for run in cell.runs]
+        if not courses or not all(course.size and np.isfinite(course).any() for course in courses):
+            continue
+        known += 1
+        worst, end = (np.array([of(course) for course in courses]) for of in (np.nanmax, lambda course: course[-1]))
+        good += bool(np.all(worst <= 0.5))
+        parts.append(f"{word} {100 * np.median(worst):.0f} and {100 * np.median(end):.0f} %")
+    if not known:
+        return judged(says, None, "not recorded in these runs")
+    found = (
+        "rules, for half of the probe at every look; samples that are not, those left out whose nudge is below "
+        "rounding, at the worst look and at the last, medians over runs: "
+    )
+    return judged_each(says, good, known, found + "; ".join(parts))
 
 
 def _noise(prior: Results) -> Claim:
@@ -252,6 +271,26 @@ def _follows(results: Results) -> Claim:
     return judged_by_gaps(says, gaps, "pairs, by more than their standard deviations: " + "; ".join(rows))
 
 
+def _twins(results: Results) -> list[Claim]:
+    """Every rule at the nudge at which it does best, beside the twins of its network."""
+    claims = []
+    for network in results.choices("network"):
+        rows = results.where(network=network)
+        twins = [cell for cell in rows if cell.configuration.rule in TWINS]
+        for rule in (each for each in rows.choices("rule") if each not in TWINS):
+            says = f"{network}: by {rule} it learns within a point of its twins"
+            cells = fixed(rows.where(rule=rule))
+            if not twins or not cells:
+                claims.append(judged(says, None, "not run"))
+                continue
+            best = max(cells, key=lambda cell: cell.mean("accuracy"))
+            sides = [gap(best, twin).within(0.01) for twin in twins]
+            parts = [f"{twin.configuration.rule} {twin.said('accuracy', '.1f', 100, ' %')}" for twin in twins]
+            found = f"twins; {best.said('accuracy', '.1f', 100, ' %')} at β = {best.configuration.beta:g}, the best of "
+            claims.append(judged_sides(says, sides, f"{found}{len(cells)}; {'; '.join(parts)}"))
+    return claims
+
+
 PROGRAMME = 200
 """Steps in which the programme's criterion wants samples to converge."""
 
@@ -266,6 +305,7 @@ def _criterion(results: Results) -> Criterion:
         return Criterion(name, None, "not run")
     limits = sorted({c.configuration.steps for c in results})
     patient = limits[0] >= PROGRAMME
-    share = results.values("not converged, last")
+    share = np.concatenate([c.values("not converged, last") for _, cells in _rules(results) for c in cells])
     found = f"of the probe at the end, within {limits[-1]} steps at the nudge's tolerance: {', '.join(parts)}"
-    return Criterion(name, bool(share.mean() > 0.5) if patient else None, found)
+    known = patient and bool(np.isfinite(share).all())
+    return Criterion(name, bool(share.mean() > 0.5) if known else None, found)

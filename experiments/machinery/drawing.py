@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from neuro_eq.experiments.machinery.results import Cell
+
 
 def blank(width: float, height: float) -> Figure:
     """An empty page, in inches, that belongs to no window."""
@@ -44,6 +46,12 @@ def line(
         axes.fill_between(x, low, high, color=color, alpha=0.15, lw=0)
     if logarithmic:
         axes.set_yscale("log")
+
+
+def courses(cell: Cell, name: str) -> np.ndarray:
+    """``(runs, epochs)`` a curve of every run that kept it; what one that ended early lacks is not a number."""
+    kept = [run.arrays[name] for run in cell.runs if name in run.arrays]
+    return side_by_side([np.asarray(curve, float) for curve in kept]).T if kept else np.zeros((0, 0))
 
 
 def side_by_side(places: Sequence[np.ndarray]) -> np.ndarray:

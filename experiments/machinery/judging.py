@@ -107,7 +107,7 @@ def all_of(sides: Iterable[bool | None]) -> bool | None:
 def judged_sides(says: str, sides: Sequence[bool | None], found: str, prior: str = "", why: str = "") -> Claim:
     """A claim about each of several: true of all, of some, of none and false of some, or open.
 
-    ``found`` goes on after "3 of 4", with what is counted.
+    ``found`` goes on after "3 of 4", with what is counted; of how many it is not decided stands between.
     """
     those = sum(side is True for side in sides)
     if sides and those == len(sides):
@@ -116,7 +116,9 @@ def judged_sides(says: str, sides: Sequence[bool | None], found: str, prior: str
         standing = Standing.PARTLY
     else:
         standing = Standing.FAILS if False in sides else Standing.OPEN
-    return Claim(says, prior, f"{those} of {len(sides)} {found}" if sides else "not run", standing, why)
+    undecided = sum(side is None for side in sides)
+    count = f"{those} of {len(sides)}" + (f" ({undecided} not decided)" if undecided else "")
+    return Claim(says, prior, f"{count} {found}" if sides else "not run", standing, why)
 
 
 def judged_each(says: str, those: int, of: int, found: str, prior: str = "", why: str = "") -> Claim:

@@ -10,10 +10,13 @@ from jaxtyping import Float64, Int64
 
 from neuro_eq.experiments.machinery.results import number
 
+FEWEST = 5
+"""Groups that an interval wants."""
+
 
 @dataclass(frozen=True)
 class Correlation:
-    """A rank correlation and its 95 % interval."""
+    """A rank correlation and its 95 % interval, which is not a number where too little is known."""
 
     rho: float
     low: float
@@ -26,7 +29,7 @@ class Correlation:
 
     def __str__(self) -> str:
         rho, low, high = (number(value, ".2f") for value in (self.rho, self.low, self.high))
-        return f"Spearman ρ = {rho} ({low} to {high})"
+        return f"Spearman ρ = {rho} " + ("(no interval)" if math.isnan(self.low) else f"({low} to {high})")
 
 
 def spearman(
@@ -39,6 +42,7 @@ def spearman(
     """Spearman's ρ with a percentile bootstrap over samples; not a number where one side does not vary or has NaN.
 
     Samples that depend on each other, as the epochs of a run, are of one of ``groups``, which are drawn as a whole.
+    Of fewer than :data:`FEWEST` there is no interval: a single one would be drawn again and again, and never vary.
     """
     rng = np.random.default_rng([seed, 105])
     rho = _rho(left, right)
@@ -48,6 +52,8 @@ def spearman(
         rows = list(rng.integers(0, len(left), size=(draws, len(left))))
     else:
         members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+        if len(members) < FEWEST:
+            return Correlation(rho, math.nan, math.nan)
         chosen = rng.integers(0, len(members), size=(draws, len(members)))
         rows = [np.concatenate([members[i] for i in each]) for each in chosen]
     drawn = np.array([_rho(left[row], right[row]) for row in rows])
@@ -57,7 +63,7 @@ def spearman(
 
 
 def _rho(left: np.ndarray, right: np.ndarray) -> float:
-    if np.isnan(left).any() or np.isnan(right).any():
+    if not left.size or np.isnan(left).any() or np.isnan(right).any():
         return math.nan
     a, b = ranks(left), ranks(right)
     a, b = a - a.mean(), b - b.mean()

@@ -36,7 +36,7 @@ class Learned:
     """What training came to.
 
     Attributes:
-        epochs: the untrained network first.
+        epochs: the untrained network first; where training ended before its time the last one is what it left.
         ended: an empty text, or why it ended before its time.
         gradients: ``(batches,)`` the norm of the whole gradient of the cost, of every batch.
     """
@@ -86,6 +86,12 @@ def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambd
     sizes: list[float] = []
     watch(net, 0, nudging.beta(1))
     batches = -(-len(data.x_train) // how.batch_size)
+
+    def left(epoch: int, tally: Tally, began: float, why: str) -> Learned:
+        """The network as it stands when training cannot go on: what a diverged run has come to."""
+        epochs.append(_after(net, data, how, epoch, tally, began))
+        return Learned(tuple(epochs), f"epoch {epoch}: {why}", tuple(sizes))
+
     for epoch in range(1, how.epochs + 1):
         began, tally = time.perf_counter(), Tally()
         order = data.batches(how.batch_size, np.random.default_rng([seed, epoch]))
@@ -98,14 +104,14 @@ def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambd
             sizes.append(float(np.linalg.norm([np.linalg.norm(net.to_numpy(part)) for part in gradient.values()])))
             gradient = penalised(gradient, penalty, net, evidence.free, drawn)
             if lost := _lost(evidence):
-                return Learned(tuple(epochs), f"epoch {epoch}: {lost} of {len(y)} samples diverged", tuple(sizes))
+                return left(epoch, tally, began, f"{lost} of {len(y)} samples diverged")
             right = correct(net.to_numpy(net.output(evidence.free)), y)
             progress = ((epoch - 1) * batches + batch) / (how.epochs * batches)
             parameters, state = net.stepped(optimizer, gradient, state, rate.scale(progress))
             try:
                 take(parameters)
             except SpecError as error:
-                return Learned(tuple(epochs), f"epoch {epoch}: {error}", tuple(sizes))
+                return left(epoch, tally, began, str(error))
             tally.add(evidence, right)
         epochs.append(_after(net, data, how, epoch, tally, began))
         watch(net, epoch, nudging.beta(epoch))

@@ -46,7 +46,8 @@ def test_a_gap_is_decided_by_more_than_both_standard_deviations() -> None:
 def test_a_claim_about_pairs(gaps: list[Gap], standing: Standing) -> None:
     claim = judged_by_gaps("better", gaps, "pairs")
     assert claim.standing is standing
-    assert claim.found == (f"{gaps.count(AHEAD)} of {len(gaps)} pairs" if gaps else "not run")
+    undecided = f" ({gaps.count(NEITHER)} not decided)" if NEITHER in gaps else ""
+    assert claim.found == (f"{gaps.count(AHEAD)} of {len(gaps)}{undecided} pairs" if gaps else "not run")
 
 
 def test_a_correlation_whose_interval_has_both_signs_decides_nothing() -> None:

@@ -14,7 +14,15 @@ import pytest
 from typer.testing import CliRunner
 
 import neuro_eq as ne
-from neuro_eq.experiments.adaptive_compute import READ, Course, auroc, exits, least_threshold
+from neuro_eq.experiments.adaptive_compute import (
+    READ,
+    Course,
+    auroc,
+    careful_threshold,
+    exits,
+    least_threshold,
+    saving,
+)
 from neuro_eq.experiments.beta_claims import FEWEST, with_losses
 from neuro_eq.experiments.commands import app
 from neuro_eq.experiments.contraction import APART, Contraction, energy_rise, from_many_starts
@@ -83,7 +91,7 @@ def test_earlier_networks_that_did_not_run_are_in_the_verdict() -> None:
     assert [claim.found for claim in earlier] == ["not run", "not run"]
     assert [(criterion.met, criterion.found) for criterion in verdict.criteria] == [
         (False, "best local 90.00 %"), (False, "best local 90.00 %"),
-        (False, "10.0 % of the networks that learnt locally"),
+        (False, "10.0 % of the test samples, over the networks that learnt locally"),
     ]  # fmt: skip
 
 
@@ -126,7 +134,9 @@ def course(margin: list[list[float]], right: list[list[bool]]) -> Course:
     full = [*margin, *[margin[-1]] * (len(READ) - len(margin))]
     correct = [*right, *[right[-1]] * (len(READ) - len(right))]
     nothing = np.zeros(samples)
-    return Course(np.full(samples, READ[-1]), nothing, np.array(correct), np.array(full), nothing)
+    return Course(
+        np.full(samples, READ[-1]), np.ones(samples, bool), nothing, np.array(correct), np.array(full), nothing
+    )
 
 
 def test_a_sample_leaves_when_it_leads_by_enough() -> None:
@@ -140,6 +150,18 @@ def test_a_sample_leaves_when_it_leads_by_enough() -> None:
     assert 0.1 < least_threshold(one) <= 0.12
     never, _ = exits(one, 0.95)
     assert never.tolist() == [READ[-1]] * 2
+
+
+def test_a_careful_exit_is_the_latest_that_saves_enough() -> None:
+    """One answer leads by 0.9 after the first reading, another after the sixtieth step of two hundred."""
+    late = READ.index(60)
+    one = course([*[[0.9, 0.1]] * late, [0.9, 0.9]], [*[[True, False]] * late, [True, True]])
+    # Below 0.1 both leave at the first reading, up to 0.9 at steps 1 and 60, and never beyond it.
+    assert saving(one, 0.05) == (1.0 - READ[0] / READ[-1], 0.5)
+    assert saving(one, 0.5) == (pytest.approx(1.0 - (READ[0] + 60) / 2 / READ[-1]), 0.0)
+    assert saving(one, 0.95) == (0.0, 0.0)
+    assert careful_threshold(one, 0.5) == pytest.approx(0.9)
+    assert careful_threshold(one, 0.9) == pytest.approx(0.1)
 
 
 def test_the_area_under_the_curve_counts_pairs() -> None:
@@ -190,7 +212,7 @@ def test_losses_of_accuracy_are_held_against_the_epoch_before() -> None:
             rng = np.random.default_rng(seed)
             curve, noise = rng.random(16), rng.random(16)
             lost = np.concatenate([[0.0], (curve if listens else noise)[:-1]])
-            arrays = {TEST_ACCURACY: 1.0 - 0.1 * lost, "diagnostics/L": curve}
+            arrays = {TEST_ACCURACY: 1.0 - 0.01 * np.cumsum(lost), "diagnostics/L": curve}
             runs.append(Run(seed, {}, Provenance(code=""), partial(dict, arrays)))
         return Results(find("beta"), "quick", (Cell(configuration, tuple(runs)),))
 

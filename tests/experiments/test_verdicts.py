@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from neuro_eq.experiments.beta_claims import UNSETTLED
 from neuro_eq.experiments.machinery.catalogue import find
 from neuro_eq.experiments.machinery.experiment import Claim, Configuration, Standing
 from neuro_eq.experiments.machinery.provenance import Provenance
@@ -36,11 +37,11 @@ def one(found: list[Claim], words: str) -> Claim:
     return claim
 
 
-def beta_cell(course: list[float], **fields: Any) -> Cell:
+def beta_cell(course: list[float], unsettled: list[float] | None = None, **fields: Any) -> Cell:
     numbers = {"accuracy": course[-1], "fall from best": max(course) - course[-1], "not converged, last": 1.0}
-    numbers |= dict.fromkeys(("cosine, last", "L, last", "nudge, last", "residual over nudge, last"), 1.0)
-    numbers["residual over nudge, most"] = 1e-3
-    return cell(find("beta").configuration(**fields), [numbers] * 2, {TEST_ACCURACY: course})
+    numbers |= dict.fromkeys(("cosine, last", "L, last", "nudge, last", "unsettled, last"), 1.0)
+    curves = {TEST_ACCURACY: course, UNSETTLED: unsettled or [0.1] * len(course)}
+    return cell(find("beta").configuration(**fields), [numbers] * 2, curves)
 
 
 @pytest.mark.parametrize(
@@ -59,12 +60,33 @@ def test_a_nudge_is_stable_if_accuracy_never_falls(course: list[float], standing
 
 
 def test_phases_are_judged_rule_by_rule() -> None:
-    loose = beta_cell([0.1, 0.9], beta=0.2, rule="asymep")
-    runs = tuple(Run(r.seed, {**r.numbers, "residual over nudge, most": 9.0}, r.provenance, r.read) for r in loose.runs)
-    found = claims("beta", "medium", beta_cell([0.1, 0.9], beta=0.2), Cell(loose.configuration, runs))
-    claim = one(found, "settled to a hundredth")
+    """By the share of samples that are not settled, at the worst look; the twins have no nudge to settle for."""
+    loose = beta_cell([0.1, 0.9], [0.75, 0.25], beta=0.2, rule="asymep")
+    twin = beta_cell([0.1, 0.9], [1.0, 1.0], rule="bptt")
+    claim = one(claims("beta", "medium", beta_cell([0.1, 0.9], beta=0.2), loose, twin), "settled to a hundredth")
     assert claim.standing is Standing.PARTLY
-    assert "asymep 9.0e+00" in claim.found
+    assert claim.found.startswith("1 of 2 rules")
+    assert "asymep 75 and 25 %" in claim.found
+
+
+@pytest.mark.parametrize(
+    ("course", "standing"),
+    [([0.1, 0.9, 0.95, 0.94], Standing.FAILS), ([0.1, 0.9, 0.70, 0.95], Standing.HOLDS)],
+    ids=["steady", "fallen and up again"],
+)
+def test_a_collapse_is_what_a_stable_nudge_has_not(course: list[float], standing: Standing) -> None:
+    found = claims("beta", "medium", beta_cell(course, beta=0.3, last_beta=0.2))
+    assert one(found, "makes training collapse").standing is standing
+
+
+def test_a_rule_is_held_beside_its_twins_at_its_best_nudge() -> None:
+    rows = [beta_cell([0.1, last], beta=beta) for beta, last in ((0.1, 0.5), (0.2, 0.95))]
+    twins = [beta_cell([0.1, last], rule=rule) for rule, last in (("bptt", 0.955), ("implicit", 0.99))]
+    claim = one(claims("beta", "medium", *rows, *twins), "within a point of its twins")
+    assert claim.standing is Standing.PARTLY
+    assert claim.found.startswith("1 of 2 twins; 95.0 ± 0.0 % (n = 2) at β = 0.2, the best of 2; bptt 95.5")
+    missing = one(claims("beta", "medium", *rows), "within a point of its twins")
+    assert (missing.standing, missing.found) == (Standing.OPEN, "not run")
 
 
 def test_the_programme_s_criterion_wants_two_hundred_steps() -> None:
@@ -102,7 +124,7 @@ def test_the_smaller_earlier_network_is_held_to_its_own_figure(third: list[float
     fell = f"the most that an epoch loses is {100 * (max(third) - 0.5):.1f} points, where the largest spectral radius"
     assert claim.why.startswith(fell)
     assert "was 1.10 before (0.20 to 1.10 over training)" in claim.why
-    assert claim.why.endswith(f" over {4 * len(third)} epochs")
+    assert claim.why.endswith(f"(no interval) over {4 * len(third)} epochs"), "the epochs of a run are alike"
 
 
 def test_a_twin_that_did_not_run_is_not_decided_by_the_other() -> None:
