@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float64, Int
 
 from neuro_eq.datasets import load_data
 from neuro_eq.engine import Engine
-from neuro_eq.experiments.machinery.drawing import blank, nothing
+from neuro_eq.experiments.machinery.drawing import blank, courses, grouped_dots, key, nothing
 from neuro_eq.experiments.machinery.experiment import (
     Claim,
     Column,
@@ -27,10 +27,11 @@ from neuro_eq.experiments.machinery.statistics import spearman
 from neuro_eq.experiments.tasks.networks import ROWS
 from neuro_eq.experiments.training.lessons import Lessons, Rule
 from neuro_eq.experiments.training.loop import learn
-from neuro_eq.figures.style import BLUE, GREEN, VERMILLION, dress
+from neuro_eq.figures.style import BLUE, CYCLE, MUTED, VERMILLION, dress
 from neuro_eq.solvers import Picard
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 ALPHA, TOL, LONGEST = 0.5, 1e-4, 200
@@ -248,7 +249,7 @@ def verdict(results: Results) -> Verdict:
     """Correlations of every row, the twin beside, and what can be saved."""
     local = [cell for cell in results if cell.configuration.rule == "local"]
     claims = [_all_harder(local), _all_saved(local)]
-    pairs = [(cell, results.first(**{**dict(cell.configuration), "rule": "implicit"})) for cell in local]
+    pairs = [(cell, next(iter(_kin(results, cell, "implicit")), None)) for cell in local]
     claims += [_harder(cell, twin) for cell, twin in pairs]
     claims += [_saved(cell) for cell in local]
     uneven = [(one, twin) for one, twin in pairs if twin is not None and UNEVEN in one and UNEVEN in twin]
@@ -352,25 +353,52 @@ def _words(cell: Cell) -> str:
 
 
 def figure(results: Results) -> Figure:
-    """Steps against the margin, and accuracy over the steps after which it is read."""
-    page = blank(10.5, 4.4)
-    left, right = page.subplots(1, 2)
-    shown = [(c, r.arrays) for c in results for r in c.runs[:1] if "samples/steps" in r.arrays]
-    if not shown:
-        nothing(left, "the samples were not kept")
+    """How steps go with the margin on every network, the samples of one of them, and what leaving early costs."""
+    page = blank(14.0, 4.6)
+    left, middle, right = page.subplots(1, 3)
+    local = results.where(rule="local")
+    names = [_words(cell) for cell in local]
+    rhos = {
+        rule: [_kin(results, cell, rule).values("rho, margin") for cell in local] for rule in results.choices("rule")
+    }
+    detail = "Spearman ρ over test samples, a dot a seed"
+    grouped_dots(left, names, rhos, "Steps and a small margin", detail, "ρ")
+    left.axhline(0.0, color=MUTED, lw=1, ls="--")
+    if rhos:
+        key(left)
+    _samples(middle, local)
+    dress(right, "Leaving early", "local learning, mean over seeds", "steps saved (%)", "answers lost (points)")
+    for color, cell in zip(CYCLE, local, strict=False):
+        saved, lost = (100.0 * courses(cell, f"exits/{name}") for name in ("saving", "loss"))
+        if saved.size:
+            right.plot(saved.mean(axis=0), lost.mean(axis=0), color=color, lw=1.6, label=_words(cell))
+    if right.lines:
+        right.axvspan(100 * LEAST, 100 * ASKED, color=MUTED, alpha=0.15, lw=0, label="asked for")
+        right.set_yscale("symlog", linthresh=1.0)
+        key(right, beside=True)
+    else:
         nothing(right, "the samples were not kept")
-        return page
-    cell, samples = shown[0]
-    dress(left, "Steps and margin", f"{cell.configuration.label}, test samples", "lead of the answer", "steps")
-    good = samples["samples/right"].astype(bool)
-    for keep, word, color in ((good, "right", BLUE), (~good, "wrong", VERMILLION)):
-        left.plot(samples["samples/margin"][keep], samples["samples/steps"][keep], ".", ms=4, color=color, label=word)
-    left.legend(frameon=False)
-    dress(right, "The answer after so many steps", "test samples", "steps", "accuracy (%)")
-    for (one, data), color in zip(shown[:3], (BLUE, VERMILLION, GREEN), strict=False):
-        right.plot(data["reads/steps"], 100 * data["reads/accuracy"], color=color, label=one.configuration.label)
-    right.legend(frameon=False, fontsize=8)
     return page
+
+
+def _kin(results: Results, cell: Cell, rule: str) -> Results:
+    """The row of another rule that is otherwise the same."""
+    return results.where(**{**dict(cell.configuration), "rule": rule})
+
+
+def _samples(axes: Axes, local: Results) -> None:
+    """The samples of the last network, its first seed: how far from certain its answers are, and their steps."""
+    cell = next((c for c in reversed(local.cells) if "samples/steps" in c.runs[0].arrays), None)
+    if cell is None:
+        nothing(axes, "the samples were not kept")
+        return
+    run = cell.runs[0]
+    dress(axes, "Steps and margin", f"{_words(cell)}, seed {run.seed}, test samples", "1 − lead of the answer", "steps")
+    good, missing = run.arrays["samples/right"].astype(bool), 1.0 - run.arrays["samples/margin"]
+    for keep, word, color in ((good, "right", BLUE), (~good, "wrong", VERMILLION)):
+        axes.plot(missing[keep], run.arrays["samples/steps"][keep], ".", ms=4, color=color, label=word)
+    axes.set_xscale("log")
+    key(axes)
 
 
 EXPERIMENT = Experiment(

@@ -9,7 +9,7 @@ import numpy as np
 
 from neuro_eq.datasets import load_data
 from neuro_eq.experiments.beta_claims import GOES_WITH, UNSETTLED, fixed, verdict
-from neuro_eq.experiments.machinery.drawing import blank, key, line, nothing
+from neuro_eq.experiments.machinery.drawing import blank, courses, line, nothing
 from neuro_eq.experiments.machinery.experiment import (
     Column,
     Configuration,
@@ -17,12 +17,12 @@ from neuro_eq.experiments.machinery.experiment import (
     Outcome,
     Scale,
 )
-from neuro_eq.experiments.machinery.results import Results
+from neuro_eq.experiments.machinery.results import Cell, Results
 from neuro_eq.experiments.tasks.transformers import TRANSFORMERS
 from neuro_eq.experiments.training.diagnostics import Diagnostics
 from neuro_eq.experiments.training.lessons import TWINS, Lessons, Rule
 from neuro_eq.experiments.training.loop import TEST_ACCURACY, learn
-from neuro_eq.figures.style import CYCLE, dress
+from neuro_eq.figures.style import CYCLE, INK, SMALL, dress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -159,61 +159,76 @@ def run(config: Nudged, seed: int) -> Outcome:
 
 
 def figure(results: Results) -> Figure:
-    """Accuracy over the nudge, and the cosine with the true gradient over training."""
-    page = blank(10.5, 8.2)
-    axes = page.subplots(2, 2)
+    """Accuracy over the nudge, the cosine with the true gradient, and both with L over training."""
+    page = blank(13.0, 12.0)
+    # The last column is for what the lines are called.
+    axes = page.subplots(3, 3, width_ratios=(1.0, 1.0, 0.62))
+    for aside in axes[:, 2]:
+        aside.set_axis_off()
     pairs = list(dict.fromkeys((c.configuration.network, c.configuration.rule) for c in results))
-    dress(axes[0, 0], "Accuracy against the nudge", "after the last epoch, mean ± sd", "β", "test accuracy (%)")
+    detail = "after the last epoch, mean ± sd; hollow: a nudge that changes, at its end"
+    dress(axes[0, 0], "Accuracy against the nudge", detail, "β", "test accuracy (%)")
     dress(axes[0, 1], "Cosine against the nudge", "of the gradient with the true one, at the end", "β", "cosine")
     for color, (network, rule) in zip(CYCLE, pairs, strict=False):
-        cells = fixed(results.where(network=network, rule=rule))
-        cells = [c for c in cells if c.configuration.damping in (0.8, 0.5)]
-        if not cells:
+        rows, word = results.where(network=network, rule=rule), f"{network}, {rule}"
+        if rule in TWINS:
+            axes[0, 0].axhline(100.0 * rows.cells[0].mean("accuracy"), color=color, lw=1.2, ls="--", label=word)
             continue
-        x = [c.configuration.beta for c in cells]
+        cells = [c for c in fixed(rows) if (c.configuration.damping, c.configuration.lr) in USUAL]
+        moving = [c for c in rows if c not in fixed(rows)]
         for panel, name, scale in ((axes[0, 0], "accuracy", 100.0), (axes[0, 1], "cosine, last", 1.0)):
-            y = [scale * c.mean(name) for c in cells]
-            panel.errorbar(
-                x, y, [np.nan_to_num(scale * c.sd(name)) for c in cells], color=color, marker="o", ms=4, capsize=2,
-                label=f"{network}, {rule}",
-            )  # fmt: skip
+            for part, x, style in (
+                (cells, [c.configuration.beta for c in cells], {"marker": "o", "label": word}),
+                (moving, [c.mean("nudge, last") for c in moving], {"marker": "<", "ls": "none", "mfc": "white"}),
+            ):
+                y, sd = ([scale * np.nan_to_num(of(c, name)) for c in part] for of in (Cell.mean, Cell.sd))
+                panel.errorbar(x, y, sd, color=color, ms=4, capsize=2, **style)
             panel.set_xscale("log")
-    key(axes[0, 0])
+    _legend(axes[0, 2], axes[0, 0])
     axes[0, 0].set_ylim(top=100.0)
     axes[0, 1].set_ylim(top=1.0)
     if _courses(axes[1, 0], results, TEST_ACCURACY, "Accuracy over training", "test accuracy (%)", 100.0):
         # Where most of training goes on.
-        low = min(
-            100.0 * float(run.arrays[TEST_ACCURACY][1:].min(initial=1.0)) for cell in results for run in cell.runs
-        )
+        low = min(float(np.nanmin(100.0 * courses(c, TEST_ACCURACY)[:, 1:])) for c in results)
         axes[1, 0].set_ylim(max(low, 75.0), 100.0)
     title = "Lipschitz constant over training"
     if _courses(axes[1, 1], results, "diagnostics/L", title, "largest ‖Dρ'‖₂", logarithmic=True):
-        key(axes[1, 1], beside=True)
+        _legend(axes[1, 2], axes[1, 1])
+    _courses(axes[2, 0], results, "diagnostics/cosine", "Cosine over training", "cosine with the true gradient")
+    title = "Samples that are not settled, over training"
+    _courses(axes[2, 1], results, UNSETTLED, title, "residual above r₀/100 (%)", 100.0)
     return page
 
 
-DRAWN = 3
-"""Fixed nudges whose courses are drawn: the smallest, the largest, and one between."""
+def _legend(place: Axes, of: Axes) -> None:
+    handles, words = of.get_legend_handles_labels()
+    place.legend(handles, words, frameon=False, fontsize=SMALL, labelcolor=INK, loc="center left")
+
+
+USUAL = ((0.8, 2e-3), (0.5, 1e-3))
+"""Damping and learning rate of the earlier network and of ours, where the sweep varies them."""
+
+DRAWN = (0.01, 0.22, 0.5)
+"""Fixed nudges whose courses are drawn, as far as they ran: the one that is said to be best, and the ends."""
 
 
 def _courses(
     axes: Axes, results: Results, name: str, title: str, what: str, scale: float = 1.0, logarithmic: bool = False
 ) -> bool:
     """Curves over training of the nudges that change and of a few that do not; whether there are any."""
-    cells = [c for c in results if c.configuration.rule == "one-sided vector field"]
-    moving = [c for c in cells if (c.configuration.last_beta, c.configuration.follow) != (None, None)]
-    fixed = sorted((c for c in cells if c not in moving), key=lambda cell: cell.configuration.beta)
-    places = np.linspace(0, len(fixed) - 1, min(DRAWN, len(fixed))).round().astype(int)
+    rows = [c for c in results.where(rule="one-sided vector field", damping=0.8) if c.configuration.lr in (2e-3, 1e-2)]
+    moving = [c for c in rows if (c.configuration.last_beta, c.configuration.follow) != (None, None)]
+    still = sorted((c for c in rows if c not in moving), key=lambda cell: cell.configuration.beta)
+    chosen = [c for c in still if c.configuration.beta in DRAWN]
     drawn = False
-    for color, cell in zip(CYCLE, [*(fixed[i] for i in places), *moving], strict=False):
-        runs = [run.arrays[name] for run in cell.runs if name in run.arrays]
-        if runs and len({len(r) for r in runs}) == 1:
+    for color, cell in zip(CYCLE[::-1], [*chosen, *moving], strict=False):
+        runs = courses(cell, name)
+        if runs.size:
             drawn = True
-            last = cell.configuration.last_beta
+            last, follow = cell.configuration.last_beta, cell.configuration.follow
             word = f"β = {cell.configuration.beta:g}" + ("" if last is None else f" to {last:g}")
-            word += "" if cell.configuration.follow is None else " and up"
-            line(axes, np.arange(len(runs[0])), scale * np.array(runs), word, color, logarithmic)
+            word += "" if follow is None else f", following the slope up to {follow:g}"
+            line(axes, np.arange(runs.shape[1]), scale * runs, word, color, logarithmic)
     if drawn:
         dress(axes, title, "one-sided vector field, mean and sd over seeds", "epoch", what)
     else:

@@ -13,7 +13,7 @@ from neuro_eq.contraction import lipschitz
 from neuro_eq.datasets import Data
 from neuro_eq.engine import Engine
 from neuro_eq.errors import SpecError
-from neuro_eq.experiments.machinery.drawing import blank, grouped_bars
+from neuro_eq.experiments.machinery.drawing import blank, grouped_bars, grouped_dots
 from neuro_eq.experiments.machinery.experiment import (
     Claim,
     Column,
@@ -32,6 +32,7 @@ from neuro_eq.experiments.tasks.networks import IMAGES, NETWORKS, has_a_bound
 from neuro_eq.experiments.training.diagnostics import Diagnostics
 from neuro_eq.experiments.training.lessons import Lessons
 from neuro_eq.experiments.training.loop import learn
+from neuro_eq.figures.style import MUTED
 from neuro_eq.solvers import Picard
 from neuro_eq.training.evaluation import correct
 
@@ -394,19 +395,28 @@ def _listed(failing: list[str]) -> str:
 
 
 def figure(results: Results) -> Figure:
-    """L and steps, before and after training, with and without the budget."""
-    page = blank(10.0, 4.6)
-    left, right = page.subplots(1, 2)
+    """L, steps and accuracy of every model: before training, after it without the budget, and with it."""
+    page = blank(10.5, 10.5)
+    panels = page.subplots(3, 1, sharex=True)
     usual = results.where(beta=0.1)
     models = usual.choices("model")
     groups = [("no budget", None), *((f"‖N‖ ≤ {b:g}", b) for b in usual.choices("budget") if b is not None)]
-    for axes, name, title, what in (
-        (left, "L, after", "Lipschitz constant after training", "largest ‖Dρ'‖₂ of a sample"),
-        (right, "steps, after", f"Steps to a residual of {TOL:g}", "mean steps per sample"),
-    ):
-        bars = {word: [usual.where(model=m, budget=b).values(name) for m in models] for word, b in groups}
-        grouped_bars(axes, models, bars, title, "mean and spread over tasks, sizes and seeds", what)
-    left.axhline(1.0, color="#7a7a7a", lw=1, ls="--")
+    shown = (
+        ("L", "Lipschitz constant at fixed points", "largest ‖Dρ'‖₂ of a sample", 1.0, True),
+        ("steps", f"Steps to a residual of {TOL:g}", "mean steps of a sample", 1.0, True),
+        ("accuracy", "Accuracy", "test accuracy (%)", 100.0, False),
+    )
+    for axes, (name, title, what, scale, as_bars) in zip(panels, shown, strict=True):
+        bars = {
+            "before training": [scale * usual.where(model=m, budget=None).values(f"{name}, before") for m in models]
+        }
+        for word, b in groups:
+            bars[f"after, {word}"] = [scale * usual.where(model=m, budget=b).values(f"{name}, after") for m in models]
+        draw = grouped_bars if as_bars else grouped_dots
+        draw(axes, models, bars, title, "a dot a run, over tasks and seeds", what)
+        if axes.get_legend() is not None and axes is not panels[0]:
+            axes.get_legend().remove()
+    panels[0].axhline(1.0, color=MUTED, lw=1, ls="--")
     return page
 
 

@@ -12,7 +12,7 @@ from neuro_eq.comparison import cosine, joined, numbers, relative
 from neuro_eq.engine import Engine
 from neuro_eq.equivalence import NETWORKS, SMOOTH, Equivalence, measure
 from neuro_eq.equivalence.measuring import moved_start
-from neuro_eq.experiments.machinery.drawing import blank, key, line, nothing
+from neuro_eq.experiments.machinery.drawing import blank, courses, key, line, nothing
 from neuro_eq.experiments.machinery.experiment import (
     Claim,
     Column,
@@ -26,7 +26,7 @@ from neuro_eq.experiments.machinery.experiment import (
 from neuro_eq.experiments.machinery.judging import judged_each
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.training.lessons import Lessons, Rule
-from neuro_eq.figures.style import CYCLE, dress
+from neuro_eq.figures.style import CYCLE, INK, MUTED, dress
 from neuro_eq.methods import GradientMethod, HolomorphicEP, ImplicitDifferentiation
 from neuro_eq.methods.dyadic import relax_adjoint
 from neuro_eq.solvers import Picard, Relaxation
@@ -306,30 +306,45 @@ def _not(cells: list[Cell], good: list[Cell]) -> str:
     return f"; not {', '.join(missed)}" if missed else ""
 
 
+KINDS = {"symmetric": "-", "not symmetric": "--", "with kinks": ":"}
+"""Kinds of networks, and how their lines are drawn."""
+
+
+def _kind(cell: Cell) -> str:
+    title = cell.configuration.network
+    if title not in SMOOTH:
+        return "with kinks"
+    return "symmetric" if NETWORKS[title]().has_energy else "not symmetric"
+
+
 def figure(results: Results) -> Figure:
-    """The error over the nudge, and the cosine over the residual."""
-    page = blank(10.5, 4.4)
+    """The error over the nudge, and the cosine over the residual; a line a network."""
+    page = blank(11.5, 4.6)
     left, right = page.subplots(1, 2)
     double = results.where(dtype="float64")
     dress(left, "Error against the nudge", "of the whole gradient, worst batch, float64", "β", "relative error")
     for color, method in zip(CYCLE, NUDGING, strict=False):
-        cells = list(double.where(method=method))
-        for i, cell in enumerate(cells):
+        for cell in double.where(method=method):
             rows = np.array([cell.values(f"error{at(beta)}") for beta in BETAS]).T
-            left.loglog(BETAS, rows.mean(axis=0), color=color, lw=1, alpha=0.7, label=method if i == 0 else None)
+            left.loglog(BETAS, rows.mean(axis=0), color=color, lw=1, alpha=0.8, ls=KINDS[_kind(cell)])
+        left.plot([], [], color=color, label=method)
+    for kind, style in KINDS.items():
+        left.plot([], [], color=INK, lw=1, ls=style, label=kind)
     key(left)
-    dress(right, "Cosine against the residual", f"local gradient at β = {SWEPT:g}", "residual over nudge", "1 − cosine")
-    drawn = False
-    for color, cell in zip(CYCLE * 4, double.where(method="local"), strict=False):
-        runs = [run.arrays for run in cell.runs if "sweep/ratio" in run.arrays]
-        if runs:
-            drawn = True
-            x = np.mean([r["sweep/ratio"] for r in runs], axis=0)
-            missing = np.array([1.0 - r["sweep/cosine"] for r in runs])
-            line(right, x, missing, _name(cell), color, logarithmic=True)
-    if drawn:
+    detail = f"local gradient at β = {SWEPT:g}, mean over seeds"
+    dress(right, "Cosine against the residual", detail, "residual over nudge", "1 − cosine")
+    colors = dict(zip(KINDS, CYCLE, strict=False))
+    for cell in double.where(method="local"):
+        ratios, angles = courses(cell, "sweep/ratio"), courses(cell, "sweep/cosine")
+        if ratios.size:
+            kind = _kind(cell)
+            line(right, ratios.mean(axis=0), 1.0 - angles.mean(axis=0)[None], "", colors[kind], logarithmic=True)
+    if right.lines:
+        for kind, color in colors.items():
+            right.plot([], [], color=color, label=kind)
         right.set_xscale("log")
-        right.axhline(1.0 - LOST, color="#7a7a7a", lw=1, ls="--")
+        right.axhline(1.0 - LOST, color=MUTED, lw=1, ls="--", label=f"a cosine of {LOST}")
+        key(right)
     else:
         nothing(right, "no run varied the residual")
     return page

@@ -209,28 +209,40 @@ def _shares(rows: Results, way: Way, name: str) -> dict[int, Share]:
 
 
 def figure(results: Results) -> Figure:
-    """Activations over T and over width, each way a line."""
+    """Activations over T and over width, and all that training holds over width; each way a line."""
     models = results.choices("model")
-    page = blank(12.0, 4.2 * max(len(models), 1))
-    axes = page.subplots(max(len(models), 1), 2, squeeze=False)
-    for (left, right), model in zip(axes, models, strict=False):
+    down = max(len(models), 1)
+    page = blank(14.0, 4.2 * down)
+    axes = page.subplots(down, 3, squeeze=False)
+    for panels, model in zip(axes, models, strict=False):
         rows = results.where(model=model)
-        dress(left, "Activations against T", f"{model}, above parameters and data", "T", "MB")
-        dress(right, "Activations against width", f"{model}, T = {AT}", "d", "MB")
-        for color, way in zip(CYCLE, WAYS, strict=False):
-            cells = _over_steps(rows, way)
+        titles = (
+            ("Activations against T", f"{model}, above parameters and data", "T"),
+            ("Activations against width", f"{model}, T = {AT}", "d"),
+            ("With parameters, gradient and Adam", f"{model}, T = {AT}", "d"),
+        )
+        for panel, (title, detail, what) in zip(panels, titles, strict=True):
+            dress(panel, title, detail, what, "MB")
+        # Local learning last, on top of the others.
+        for color, way in reversed(list(zip(CYCLE, WAYS, strict=False))):
             wide = sorted(rows.where(way=way, steps=AT), key=lambda cell: cell.configuration.width)
-            for panel, part, field in ((left, cells, "steps"), (right, wide, "width")):
-                usable = [c for c in part if not math.isnan(c.mean("activations"))]
+            for panel, part, field, name in zip(
+                panels,
+                (_over_steps(rows, way), wide, wide),
+                ("steps", "width", "width"),
+                ("activations", "activations", "total"),
+                strict=True,
+            ):
+                usable = [c for c in part if not math.isnan(c.mean(name))]
                 if usable:
-                    runs = side_by_side([c.values("activations") / 1e6 for c in usable])
+                    runs = side_by_side([c.values(name) / 1e6 for c in usable])
                     x = [getattr(c.configuration, field) for c in usable]
                     line(panel, x, runs, way, color, logarithmic=True)
                     panel.set_xscale("log")
                     panel.set_xticks(x, map(str, x))
                     panel.minorticks_off()
-        if right.lines:
-            key(right, beside=True)
+        if panels[-1].lines:
+            key(panels[-1], beside=True)
     return page
 
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from neuro_eq.experiments.machinery.catalogue import EXPERIMENTS, OPEN, find
-from neuro_eq.experiments.machinery.experiment import Experiment, Verdict
-from neuro_eq.experiments.machinery.publication import Summary, load
+from neuro_eq.experiments.machinery.experiment import SCALES, Experiment, Verdict
+from neuro_eq.experiments.machinery.publication import Summary, load, size
 from neuro_eq.experiments.machinery.report import columns_in
 from neuro_eq.experiments.machinery.results import Results
 
@@ -34,11 +34,15 @@ def claims(folder: Path, experiments: Sequence[Experiment] | None = None) -> str
             lines.append(row(NOT_RUN, experiment.question, experiment.prior, "–", where))
             continue
         results, _ = found
-        for claim in experiment.verdict(results).claims:
-            if claim.prior:
+        earlier = [claim for claim in experiment.verdict(results).claims if claim.prior]
+        where = f"[{experiment.number}](experiments.md#{experiment.name}), {results.scale}, n = {results.seeds}"
+        for claim in earlier:
+            if claim.found != NOT_RUN:
                 what = brief(claim.found) + (f" ({brief(claim.why)})" if claim.why else "")
-                where = f"[{experiment.number}](experiments.md#{experiment.name}), {results.scale}, n = {results.seeds}"
                 lines.append(row(f"**{claim.standing.value}**", claim.says, claim.prior, what, where))
+        if missing := [claim for claim in earlier if claim.found == NOT_RUN]:
+            said = (dict.fromkeys(part) for part in zip(*((claim.says, claim.prior) for claim in missing), strict=True))
+            lines.append(row(NOT_RUN, *("; ".join(part) for part in said), "–", where))
     if experiments is None:
         numbers = ", ".join(str(number) for number in OPEN)
         lines.append(row(NOT_RUN, f"[{len(OPEN)} more questions](experiments.md#{LATER})", "–", "–", numbers))
@@ -119,8 +123,15 @@ def _folded(table: str, rows: int) -> str:
 
 
 def _missing(results: Results) -> list[str]:
-    """What did not run is there, and says so."""
-    return [f"{NOT_RUN.capitalize()}: {cell('; '.join(results.not_run))}."] if results.not_run else []
+    """What did not run is there, and says so: rows of this scale, and how many a larger one has besides."""
+    parts = [f"{NOT_RUN.capitalize()}: {cell('; '.join(results.not_run))}."] if results.not_run else []
+    ours = {row.label for row in results.planned}
+    for scale in SCALES[size(results.scale) + 1 :]:
+        more = [each for each in results.experiment.configurations(scale) if each.label not in ours]
+        if more:
+            words = f"{len(more)} configuration{'' if len(more) == 1 else 's'} of the scale {scale}"
+            parts.append(f"{NOT_RUN.capitalize()}: {words}, as {cell(more[0].label)}.")
+    return parts
 
 
 def _settings(results: Results) -> str:

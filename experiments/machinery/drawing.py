@@ -93,9 +93,42 @@ def grouped_bars(
             axes.plot(np.full(len(values), place), values, ".", color=INK, ms=3, alpha=0.6)
     if logarithmic:
         axes.set_yscale("log")
-    axes.set_xticks(np.arange(len(groups)), groups, rotation=25, ha="right", fontsize=SMALL)
+    _slanted(axes, groups)
     if len(bars) > 1:
         key(axes)
+
+
+def grouped_dots(
+    axes: Axes,
+    groups: Sequence[str],
+    series: Mapping[str, Sequence[np.ndarray]],
+    title: str,
+    detail: str,
+    what: str,
+    logarithmic: bool = False,
+) -> None:
+    """Every value as a dot beside a mark at their mean, for what nought is no natural beginning of.
+
+    Args:
+        groups: words along the axis.
+        series: for each colour, the values of every group.
+    """
+    dress(axes, title, detail, "", what)
+    width = 0.8 / max(len(series), 1)
+    for i, (word, parts) in enumerate(series.items()):
+        places = np.arange(len(groups)) + (i - (len(series) - 1) / 2.0) * width
+        color = CYCLE[i % len(CYCLE)]
+        means = [float(np.nanmean(v)) if np.isfinite(v).any() else np.nan for v in parts]
+        axes.plot(places, means, ls="none", marker="_", ms=12, mew=2.2, color=color, label=word)
+        for place, values in zip(places, parts, strict=True):
+            axes.plot(np.full(len(values), place), values, ".", color=color, ms=5, alpha=0.7)
+    if logarithmic:
+        axes.set_yscale("log")
+    _slanted(axes, groups)
+
+
+def _slanted(axes: Axes, words: Sequence[str]) -> None:
+    axes.set_xticks(np.arange(len(words)), words, rotation=25, ha="right", rotation_mode="anchor", fontsize=SMALL)
 
 
 def nothing(axes: Axes, text: str) -> None:

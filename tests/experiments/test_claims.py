@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from neuro_eq.experiments.commands import app
 from neuro_eq.experiments.machinery import claims
 from neuro_eq.experiments.machinery.catalogue import EXPERIMENTS, OPEN, find
+from neuro_eq.experiments.machinery.experiment import Claim, Standing, Verdict
 from neuro_eq.experiments.machinery.publication import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,11 +84,23 @@ def test_rows_that_did_not_run_say_so(published: Path) -> None:
     path = published / "square.json"
     lines = path.read_text().splitlines(keepends=True)
     (row,) = (i for i, line in enumerate(lines) if '"x": 2.0' in line)
-    assert "Not run" not in claims.experiments(published, [find(NAME)])
+    assert "Not run: x" not in claims.experiments(published, [find(NAME)])
     path.write_text("".join(lines[:row] + lines[row + 1 :]))
     page = claims.experiments(published, [find(NAME)])
     assert "Not run: x = 2." in page
     assert "of 3 configurations" in page
+    assert "Not run: 1 configuration of the scale full, as x = 4." in page
+
+
+def test_claims_that_nothing_was_run_for_share_a_line(published: Path) -> None:
+    """With every earlier figure, and once where several say the same."""
+    missing = [Claim(f"cubes are {word}", prior, claims.NOT_RUN, Standing.OPEN) for word, prior in
+               (("odd", "so it is"), ("even", "so it is"), ("whole", "sure"))]  # fmt: skip
+    experiment = find(NAME)
+    more = replace(experiment, verdict=lambda results: Verdict((*missing, *experiment.verdict(results).claims)))
+    there, together = claims.claims(published, [more]).splitlines()[2:]
+    assert "**holds**" in there
+    assert together.startswith("| not run | cubes are odd; cubes are even; cubes are whole | so it is; sure | – | [0](")
 
 
 def test_an_edited_number_changes_the_verdict(published: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neuro_eq.experiments.machinery.drawing import blank, line, side_by_side
+from neuro_eq.experiments.machinery.drawing import blank, courses, grouped_dots, line, side_by_side
+from neuro_eq.experiments.machinery.provenance import Provenance
+from neuro_eq.experiments.machinery.results import Cell, Run
 
 X = [1.0, 2.0, 3.0]
 
@@ -55,6 +57,27 @@ def test_places_with_fewer_runs(axes):
     np.testing.assert_array_equal(runs, [[1.0, 2.0, 4.0], [3.0, np.nan, 6.0]])
     line(axes, X, runs, "of one or two", "#000000")
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [2.0, 2.0, 5.0])
+
+
+def test_a_run_that_ended_early_is_drawn_as_far_as_it_came():
+    curves = [{"c": np.array([1.0, 2.0, 3.0])}, {"c": np.array([4.0])}, {}]
+    runs = tuple(Run(i, {}, Provenance(code=""), lambda kept=kept: kept) for i, kept in enumerate(curves))
+    cell = Cell(None, runs)
+    np.testing.assert_array_equal(courses(cell, "c"), [[1.0, 2.0, 3.0], [4.0, np.nan, np.nan]])
+    assert courses(cell, "nobody kept it").size == 0
+
+
+def test_dots_stand_beside_their_mean(axes):
+    """And a place without a value has neither."""
+    grouped_dots(
+        axes, ["a", "b"], {"one": [np.array([1.0, 3.0]), np.zeros(0)], "two": [np.array([5.0])] * 2}, "", "", ""
+    )
+    means = [(list(one.get_ydata()), one.get_label()) for one in axes.lines if one.get_marker() == "_"]
+    np.testing.assert_array_equal([values for values, _ in means], [[2.0, np.nan], [5.0, 5.0]])
+    assert [word for _, word in means] == ["one", "two"]
+    dots = [list(one.get_ydata()) for one in axes.lines if one.get_marker() == "."]
+    assert dots == [[1.0, 3.0], [], [5.0], [5.0]]
+    assert [word.get_text() for word in axes.get_xticklabels()] == ["a", "b"]
 
 
 def test_one_run_has_no_band(axes):

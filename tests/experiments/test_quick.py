@@ -60,6 +60,7 @@ def test_the_quick_scale_runs_from_the_command_to_the_page(name: str, tmp_path: 
     # A verdict is of the numbers and of the curves that are published with them: without other arrays it says the same.
     again = replace(results, cells=tuple(_as_published(cell, experiment.curves) for cell in results))
     assert experiment.verdict(again) == experiment.verdict(results)
+    experiment.figure(again)
     for path in tmp_path.rglob("*.h5"):
         path.unlink()
     (bare,) = found_in(tmp_path)
