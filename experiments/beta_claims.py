@@ -128,7 +128,17 @@ def _stable(prior: Results) -> Claim:
         f"runs never fall more than {100 * COLLAPSED:.0f} points below their best epoch; largest fall "
         f"{100 * falls.max():.1f} points, at the end {100 * ends.max():.1f}"
     )
-    return judged_each(says, steady, len(falls), found, "all stable")
+    return judged_each(says, steady, len(falls), found, "all stable", _reason(prior) if steady < len(falls) else "")
+
+
+def _reason(prior: Results) -> str:
+    """What an epoch's loss of accuracy goes with most, of what was recorded when it began."""
+    known = [(with_losses(prior, name, sign), words) for name, (sign, words) in GOES_WITH.items()]
+    decided = [(found, words) for found, words in known if found is not None and found.rises]
+    if not decided:
+        return ""
+    found, words = max(decided, key=lambda each: each[0].rho)
+    return f"an epoch loses more where at its beginning {words}: {found}"
 
 
 def _worse_below(results: Results, ours: bool = False) -> Claim:
