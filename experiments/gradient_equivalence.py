@@ -367,9 +367,11 @@ EXPERIMENT = Experiment(
     columns=(
         *(Column(f"error{at(beta)}", f"error at {beta:g}", ".1e") for beta in (0.5, 0.1, 0.01, 0.001, 0.0001)),
         Column("error", "error", ".1e"),
+        Column(f"cosine{at(0.22)}", "cosine at 0.22", ".4f"),
         Column(f"cosine{at(0.001)}", "cosine at 0.001", ".6f"),
         Column("cosine", "cosine", ".6f"),
         Column("order", "order", ".2f"),
+        Column(f"crossed{at(0.1)}", "units across a kink at 0.1, %", ".2f", 100.0),
         Column("lost from", "lost from res/r₀", ".2g"),
         Column("adjoint error", "adjoint", ".1e"),
     ),
