@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from neuro_eq.experiments.machinery.experiment import Claim, Criterion, Verdict
@@ -73,7 +75,13 @@ def fixed(results: Results) -> list[Cell]:
 
 
 def _all_of(cells: list[Cell], name: str = "accuracy", form: str = ".1f", scale: float = 100.0) -> str:
-    return "; ".join(f"β = {c.configuration.beta:g}: {c.said(name, form, scale)}" for c in cells)
+    return "; ".join(f"β = {c.configuration.beta:g}: {c.said(name, form, scale)}{_diverged([c])}" for c in cells)
+
+
+def _diverged(cells: list[Cell]) -> str:
+    """How many runs ended before their time, where there are such: their accuracy is of the network that they left."""
+    count = int(sum(np.sum(cell.values("ended early") > 0.0) for cell in cells))
+    return f", {count} diverged" if count else ""
 
 
 def _best(prior: Results) -> Claim:
@@ -103,18 +111,23 @@ def _falls(cells: list[Cell]) -> np.ndarray:
     return np.array(falls)
 
 
+def _fallen(cells: list[Cell]) -> np.ndarray:
+    """``(runs,)`` whether a run fell far below its best epoch, or diverged."""
+    return (_falls(cells) > COLLAPSED) | np.concatenate([cell.values("ended early") > 0.0 for cell in cells])
+
+
 def _collapses(prior: Results) -> Claim:
     says = f"a nudge that falls from 0.3 to 0.2 makes training collapse{_place(prior)}"
     cell = prior.first(beta=0.3, last_beta=0.2)
     if cell is None:
         return judged(says, None, "not run", "collapses at 0.2 after epoch 13")
-    falls = _falls([cell])
+    fallen = _fallen([cell])
     found = (
         f"runs fall more than {100 * COLLAPSED:.0f} points below their best epoch; largest fall "
-        f"{100 * falls.max():.1f} points, at the end {cell.said('fall from best', '.1f', 100)}; accuracy "
-        f"{cell.said('accuracy', '.1f', 100, ' %')}"
+        f"{100 * _falls([cell]).max():.1f} points, at the end {cell.said('fall from best', '.1f', 100)}; accuracy "
+        f"{cell.said('accuracy', '.1f', 100, ' %')}{_diverged([cell])}"
     )
-    return judged_each(says, int(np.sum(falls > COLLAPSED)), len(falls), found, "collapses at 0.2 after epoch 13")
+    return judged_each(says, int(fallen.sum()), len(fallen), found, "collapses at 0.2 after epoch 13")
 
 
 def _stable(prior: Results) -> Claim:
@@ -123,10 +136,10 @@ def _stable(prior: Results) -> Claim:
     if not cells:
         return judged(says, None, "not run", "all stable")
     falls, ends = _falls(cells), np.concatenate([c.values("fall from best") for c in cells])
-    steady = int(np.sum(falls <= COLLAPSED))
+    steady = int(np.sum(~_fallen(cells)))
     found = (
         f"runs never fall more than {100 * COLLAPSED:.0f} points below their best epoch; largest fall "
-        f"{100 * falls.max():.1f} points, at the end {100 * ends.max():.1f}"
+        f"{100 * falls.max():.1f} points, at the end {100 * ends.max():.1f}{_diverged(cells)}"
     )
     return judged_each(says, steady, len(falls), found, "all stable", _reason(prior) if steady < len(falls) else "")
 
@@ -192,9 +205,10 @@ def with_losses(results: Results, name: str, sign: float) -> Correlation | None:
     losses, values, runs = [], [], []
     for i, run in enumerate(run for cell in results for run in cell.runs):
         accuracy, curve = (run.arrays.get(each, np.zeros(0)) for each in (TEST_ACCURACY, name))
-        if len(accuracy) != len(curve):
+        # One that diverged was not looked at any more when it ended; one without curves tells nothing.
+        if not len(curve) <= len(accuracy) <= len(curve) + 1:
             continue
-        for epoch in range(1 + len(curve) // 3, len(curve)):
+        for epoch in range(1 + len(curve) // 3, len(accuracy)):
             if np.isfinite(curve[epoch - 1]):
                 losses.append(accuracy[epoch - 1] - accuracy[epoch])
                 values.append(sign * curve[epoch - 1])
@@ -236,22 +250,21 @@ def _rules(results: Results) -> list[tuple[str, list[Cell]]]:
 
 def _settled(results: Results) -> Claim:
     says = "phases are settled to a hundredth of the nudge, so what is measured is the rule and not the solver"
-    good, known, parts = 0, 0, []
+    sides: list[bool | None] = []
+    parts = []
     for word, cells in _rules(results):
         courses = [run.arrays.get(UNSETTLED, np.zeros(0)) for cell in cells for run in cell.runs]
-        if not courses or not all(course.size and np.isfinite(course).any() for course in courses):
-            continue
-        known += 1
-        worst, end = (np.array([of(course) for course in courses]) for of in (np.nanmax, lambda course: course[-1]))
-        good += bool(np.all(worst <= 0.5))
-        parts.append(f"{word} {100 * np.median(worst):.0f} and {100 * np.median(end):.0f} %")
-    if not known:
-        return judged(says, None, "not recorded in these runs")
+        worst = np.array([course.max(initial=-1.0) for course in courses])
+        last = np.array([course[-1] if course.size else math.nan for course in courses])
+        known = bool(np.all(np.isfinite(worst) & (worst >= 0.0)))
+        sides.append(bool(np.all(worst <= 0.5)) if known else None)
+        shares = [number(100.0 * float(np.median(each)), ".0f") if known else "–" for each in (worst, last)]
+        parts.append(f"{word} {' and '.join(shares)} %")
     found = (
-        "rules, for half of the probe at every look; samples that are not, those left out whose nudge is below "
-        "rounding, at the worst look and at the last, medians over runs: "
+        "rules, for half of the probe at every look; of the probe are not settled, and have a nudge above rounding, at "
+        "the worst look and at the last, medians over runs: "
     )
-    return judged_each(says, good, known, found + "; ".join(parts))
+    return judged_sides(says, sides, found + "; ".join(parts))
 
 
 def _noise(prior: Results) -> Claim:
@@ -289,14 +302,21 @@ def _twins(results: Results) -> list[Claim]:
         twins = [cell for cell in rows if cell.configuration.rule in TWINS]
         for rule in (each for each in rows.choices("rule") if each not in TWINS):
             says = f"{network}: by {rule} it learns within a point of its twins"
-            cells = fixed(rows.where(rule=rule))
-            if not twins or not cells:
+            how = {(twin.configuration.damping, twin.configuration.lr) for twin in twins}
+            cells = [c for c in fixed(rows.where(rule=rule)) if (c.configuration.damping, c.configuration.lr) in how]
+            if not cells:
                 claims.append(judged(says, None, "not run"))
                 continue
             best = max(cells, key=lambda cell: cell.mean("accuracy"))
             sides = [gap(best, twin).within(0.01) for twin in twins]
-            parts = [f"{twin.configuration.rule} {twin.said('accuracy', '.1f', 100, ' %')}" for twin in twins]
-            found = f"twins; {best.said('accuracy', '.1f', 100, ' %')} at β = {best.configuration.beta:g}, the best of "
+            parts = [
+                f"{twin.configuration.rule} {twin.said('accuracy', '.1f', 100, ' %')}{_diverged([twin])}"
+                for twin in twins
+            ]
+            found = (
+                f"twins; {best.said('accuracy', '.1f', 100, ' %')}{_diverged([best])} at "
+                f"β = {best.configuration.beta:g}, the best of "
+            )
             claims.append(judged_sides(says, sides, f"{found}{len(cells)}; {'; '.join(parts)}"))
     return claims
 

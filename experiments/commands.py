@@ -111,7 +111,7 @@ def run(
     count = 0 if scheduler is not None else _workers(experiment, workers)
     try:
         with RichProgress(experiment.name, console) as progress:
-            tally = run_all(jobs, Store(folder), progress, workers=count, scheduler=scheduler, alone=experiment.alone)
+            tally = run_all(jobs, Store(folder), progress, workers=count, scheduler=scheduler)
     except KeyboardInterrupt:
         print("stopped; what was finished is kept, and the same command goes on")
         raise typer.Exit(130) from None

@@ -40,9 +40,11 @@ def claims(folder: Path, experiments: Sequence[Experiment] | None = None) -> str
             if claim.found != NOT_RUN:
                 what = brief(claim.found) + (f" ({brief(claim.why)})" if claim.why else "")
                 lines.append(row(f"**{claim.standing.value}**", claim.says, claim.prior, what, where))
-        if missing := [claim for claim in earlier if claim.found == NOT_RUN]:
-            said = (dict.fromkeys(part) for part in zip(*((claim.says, claim.prior) for claim in missing), strict=True))
-            lines.append(row(NOT_RUN, *("; ".join(part) for part in said), "–", where))
+        missing: dict[str, list[str]] = {}
+        for claim in earlier:
+            if claim.found == NOT_RUN:
+                missing.setdefault(claim.prior, []).append(claim.says)
+        lines += [row(NOT_RUN, "; ".join(says), prior, "–", where) for prior, says in missing.items()]
     if experiments is None:
         numbers = ", ".join(str(number) for number in OPEN)
         lines.append(row(NOT_RUN, f"[{len(OPEN)} more questions](experiments.md#{LATER})", "–", "–", numbers))
@@ -125,9 +127,9 @@ def _folded(table: str, rows: int) -> str:
 def _missing(results: Results) -> list[str]:
     """What did not run is there, and says so: rows of this scale, and how many a larger one has besides."""
     parts = [f"{NOT_RUN.capitalize()}: {cell('; '.join(results.not_run))}."] if results.not_run else []
-    ours = {row.label for row in results.planned}
+    ours = {each.model_dump_json() for each in results.planned}
     for scale in SCALES[size(results.scale) + 1 :]:
-        more = [each for each in results.experiment.configurations(scale) if each.label not in ours]
+        more = [each for each in results.experiment.configurations(scale) if each.model_dump_json() not in ours]
         if more:
             words = f"{len(more)} configuration{'' if len(more) == 1 else 's'} of the scale {scale}"
             parts.append(f"{NOT_RUN.capitalize()}: {words}, as {cell(more[0].label)}.")

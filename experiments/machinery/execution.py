@@ -105,7 +105,7 @@ def execute(job: Job) -> Finished:
     made = Provenance(
         code=code,
         spec="" if found.network is None else digest(found.network),
-        packages=versions(configuration.backend),
+        packages=versions(configuration.backend, *experiment.engines),
         backend=configuration.backend,
         dtype=configuration.dtype,
         device=processor(configuration.device),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import os
 import platform
@@ -61,10 +62,10 @@ class Provenance(Frozen):
     date: str = ""
 
 
-def versions(backend: str) -> dict[str, str]:
-    """Versions of Python and of the packages that a run on this engine computes with."""
+def versions(*backends: str) -> dict[str, str]:
+    """Versions of Python and of the packages that a run on these engines computes with."""
     found = {"python": platform.python_version()}
-    for name in (*PACKAGES, *OF_ENGINES.get(backend, ())):
+    for name in (*PACKAGES, *(name for backend in backends for name in OF_ENGINES.get(backend, ()))):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -106,9 +107,11 @@ def library_version(backend: str) -> str:
     folders = [(root, NOT_COMPUTED_WITH | {"backends", "hardware", "experiments"})]
     folders += [(_file(f"neuro_eq.experiments.{name}").parent, frozenset()) for name in SHARED]
     digest = hashlib.sha256()
-    try:
-        folders.append((_file(f"neuro_eq.backends.{backend}").parent, frozenset()))
-    except ImportError:
+    # Found without being imported: whoever plans runs need not have what the engine needs.
+    own = importlib.util.find_spec(f"neuro_eq.backends.{backend}") if backend.isidentifier() else None
+    if own is not None and own.origin is not None:
+        folders.append((Path(own.origin).parent, frozenset()))
+    else:
         digest.update(_announcer(backend).encode())
     for name in APART:
         digest.update(ast.unparse(_program(_file(f"neuro_eq.{name}"))).encode())
@@ -149,25 +152,27 @@ def _is_text(node: ast.AST) -> bool:
 def _reachable(tree: ast.Module, name: str) -> list[ast.stmt]:
     """The statements of a module that a function refers to, through others if need be, one for each imported name."""
     body = [one for part in tree.body for one in _one_by_one(part)]
-    definitions: dict[str, ast.stmt] = {}
+    definitions: dict[str, list[ast.stmt]] = {}
     always: list[ast.stmt] = []
     for part in body:
         names = _defined(part)
         always += [] if names else [part]
-        definitions.update(dict.fromkeys(names, part))
-    reached, waiting = set[str](), {name}
+        for each in names:
+            definitions.setdefault(each, []).append(part)
+    reached, waiting = set[str](), {name, *(word for part in always for word in _words(part))}
     while waiting:
         current = waiting.pop()
         reached.add(current)
-        waiting |= {word for word in _words(definitions.get(current)) if word in definitions} - reached
-    kept = {id(definitions[word]) for word in reached if word in definitions}
+        parts = definitions.get(current, [])
+        waiting |= {word for part in parts for word in _words(part) if word in definitions} - reached
+    kept = {id(part) for word in reached for part in definitions.get(word, [])}
     return [part for part in body if id(part) in kept or part in always]
 
 
 def _one_by_one(part: ast.stmt) -> list[ast.stmt]:
     """An import as one for each name; nothing of what is imported for types alone."""
     if isinstance(part, ast.If) and isinstance(part.test, ast.Name) and part.test.id == "TYPE_CHECKING":
-        return []
+        return [one for other in part.orelse for one in _one_by_one(other)]
     if isinstance(part, ast.Import):
         return [ast.Import([alias]) for alias in part.names]
     if isinstance(part, ast.ImportFrom):
@@ -187,5 +192,5 @@ def _defined(part: ast.stmt) -> list[str]:
     return []
 
 
-def _words(part: ast.stmt | None) -> Iterable[str]:
-    return [] if part is None else [node.id for node in ast.walk(part) if isinstance(node, ast.Name)]
+def _words(part: ast.stmt) -> Iterable[str]:
+    return [node.id for node in ast.walk(part) if isinstance(node, ast.Name)]

@@ -49,7 +49,7 @@ class Summary(Frozen):
     experiment: str
     scale: str
     rows: list[Row]
-    made: list[Provenance]
+    made: list[Provenance] = Field(min_length=1)
     """Every different provenance; seconds are of all its runs, the date is that of the last."""
 
 

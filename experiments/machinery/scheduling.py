@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 from unittest.mock import patch
 
 from neuro_eq.errors import BackendError
+from neuro_eq.experiments.machinery.catalogue import find
 from neuro_eq.experiments.machinery.execution import Finished, Job, execute
 from neuro_eq.experiments.machinery.store import Store
 
@@ -62,7 +63,6 @@ def run_all(
     *,
     workers: int = 0,
     scheduler: str | None = None,
-    alone: bool = False,
 ) -> Tally:
     """Do the runs that are not there yet.
 
@@ -71,8 +71,8 @@ def run_all(
         store: where results lie.
         progress: is told of every run.
         workers: processes of a local cluster; 0 runs one after the other in this process.
-        scheduler: address of a Dask scheduler to use instead.
-        alone: one run at a time, whatever workers there are.
+        scheduler: address of a Dask scheduler to use instead.  Runs of an experiment that measures time or memory are
+            done one at a time there, too.
 
     Raises:
         BackendError: Dask is not installed, or no scheduler answers.
@@ -84,6 +84,7 @@ def run_all(
     if not waiting:
         return tally
     here = scheduler is None and workers == 0
+    alone = any(find(job.experiment).alone for job in waiting)
     for job, found in _in_this_process(waiting) if here else _on_a_cluster(waiting, workers, scheduler, alone):
         if isinstance(found, BaseException):
             why = f"{type(found).__name__}: {found}"

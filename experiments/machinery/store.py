@@ -71,10 +71,11 @@ class Store:
         with replacing(self._h5(record.key)) as file:
             file.write(_packed(record, arrays))
         write_text(self._json(record.key), record.model_dump_json(indent=1) + "\n")
+        self._trace(record.key).unlink(missing_ok=True)
 
     def failed(self, known: str, trace: str) -> Path | None:
         """Keep why a run failed beside the others' results; None where it cannot be written."""
-        path = self.folder / f"{known}.failed.txt"
+        path = self._trace(known)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_text(path, trace)
@@ -109,11 +110,13 @@ class Store:
         Two versions of the code are not averaged, so one that was run again with fewer seeds has fewer.  Rows of
         another scale count where this one has them, too.
         """
-        planned = {each for known in SCALES if known == scale for each in experiment.configurations(known)}
-        rows: dict[Configuration, list[Record]] = {}
+        rows: dict[str, list[Record]] = {}
+        planned = {
+            row.model_dump_json() for known in SCALES if known == scale for row in experiment.configurations(known)
+        }
         for record in sorted(self.records(), key=lambda each: each.provenance.date):
             if find(record.experiment).name == experiment.name:
-                configuration = experiment.configuration(**record.configuration)
+                configuration = experiment.configuration(**record.configuration).model_dump_json()
                 if record.scale == scale or configuration in planned:
                     rows.setdefault(configuration, []).append(record)
         kept: list[Record] = []
@@ -133,15 +136,19 @@ class Store:
     def _h5(self, known: str) -> Path:
         return self.folder / f"{known}.h5"
 
+    def _trace(self, known: str) -> Path:
+        return self.folder / f"{known}.failed.txt"
+
 
 def table(experiment: Experiment, scale: str, rows: Iterable[tuple[Mapping[str, Any], Run]]) -> Results:
     """Runs as cells: in the order of the experiment's own configurations, then whatever else there is."""
-    cells: dict[Configuration, list[Run]] = {}
+    cells: dict[str, tuple[Configuration, list[Run]]] = {}
     for entries, run in rows:
-        cells.setdefault(experiment.configuration(**entries), []).append(run)
+        configuration = experiment.configuration(**entries)
+        cells.setdefault(configuration.model_dump_json(), (configuration, []))[1].append(run)
     usual = [each.label for known in SCALES if known == scale for each in experiment.configurations(known)]
     place = {label: i for i, label in reversed(list(enumerate(usual)))}
-    ordered = sorted(cells.items(), key=lambda cell: (place.get(cell[0].label, len(usual)), cell[0].label))
+    ordered = sorted(cells.values(), key=lambda cell: (place.get(cell[0].label, len(usual)), cell[0].label))
     return Results(experiment, scale, tuple(Cell(configuration, tuple(runs)) for configuration, runs in ordered))
 
 

@@ -67,16 +67,12 @@ class Diagnostics:
         return {f"diagnostics/{name}": np.array([row.get(name, math.nan) for row in self.rows]) for name in names}
 
     def last(self, name: str) -> float:
-        """A figure of the network as it is now; not a number where it has none."""
+        """A figure of the network as it was at the last look; not a number where it has none."""
         return self.rows[-1].get(name, math.nan) if self.rows else math.nan
 
     def least(self, name: str) -> float:
         """The smallest over training."""
         return float(np.nanmin(self._all(name))) if np.isfinite(self._all(name)).any() else math.nan
-
-    def most(self, name: str) -> float:
-        """The largest over training."""
-        return float(np.nanmax(self._all(name))) if np.isfinite(self._all(name)).any() else math.nan
 
     def _all(self, name: str) -> np.ndarray:
         return np.array([row.get(name, math.nan) for row in self.rows] or [math.nan])

@@ -25,8 +25,9 @@ from neuro_eq.experiments.adaptive_compute import (
 )
 from neuro_eq.experiments.beta_claims import FEWEST, with_losses
 from neuro_eq.experiments.commands import app
-from neuro_eq.experiments.contraction import APART, Contraction, energy_rise, from_many_starts
+from neuro_eq.experiments.contraction import Contraction, energy_rise, from_many_starts
 from neuro_eq.experiments.contraction import run as run_contraction
+from neuro_eq.experiments.contraction_claims import APART
 from neuro_eq.experiments.machinery.catalogue import EXPERIMENTS, find
 from neuro_eq.experiments.machinery.experiment import Standing
 from neuro_eq.experiments.machinery.provenance import Provenance
@@ -222,6 +223,15 @@ def test_losses_of_accuracy_are_held_against_the_epoch_before() -> None:
     assert lost is not None
     assert found.low > 0.8
     assert lost.low < 0.0 < lost.high
+    # A run that diverged has one more accuracy than it was looked at.
+    cell = results(True).cells[0]
+    longer = tuple(
+        replace(run, read=partial(dict, {**run.arrays, TEST_ACCURACY: np.append(run.arrays[TEST_ACCURACY], 0.1)}))
+        for run in cell.runs
+    )
+    fell = with_losses(replace(results(True), cells=(replace(cell, runs=longer),)), "diagnostics/L", 1.0)
+    assert fell is not None
+    assert fell.rho != found.rho, "and its fall counts"
     turned = with_losses(results(True), "diagnostics/L", -1.0)
     assert turned is not None
     assert turned.rho == pytest.approx(-found.rho)

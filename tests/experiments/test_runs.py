@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,11 @@ from neuro_eq.experiments.commands import app
 from neuro_eq.experiments.machinery import scheduling
 from neuro_eq.experiments.machinery.catalogue import EXPERIMENTS, find
 from neuro_eq.experiments.machinery.execution import execute, plan
-from neuro_eq.experiments.machinery.experiment import SCALES
-from neuro_eq.experiments.machinery.provenance import code_version
+from neuro_eq.experiments.machinery.experiment import SCALES, Configuration
+from neuro_eq.experiments.machinery.provenance import Provenance, code_version
+from neuro_eq.experiments.machinery.results import Run
 from neuro_eq.experiments.machinery.scheduling import Tally, run_all
-from neuro_eq.experiments.machinery.store import Store, found_in, key
+from neuro_eq.experiments.machinery.store import Store, found_in, key, table
 
 NAME = "squares:EXPERIMENT"
 
@@ -91,6 +93,12 @@ def test_a_run_that_raises_takes_nothing_with_it(square: Path, tmp_path: Path, m
         assert why == f"ValueError: no square today (all of it: {trace})"
         assert "in run\n    raise ValueError" in trace.read_text(), "where it was raised is kept"
     assert len(tally.failed) == 2
+    monkeypatch.setenv("TROUBLES", "")
+    assert len(all_of(tmp_path / "out").done) == 2
+    (job, _), _ = tally.failed
+    store, done = Store(tmp_path / "out"), execute(plan(NAME, "quick")[0])
+    store.write(done.record.model_copy(update={"key": job.key}), {})
+    assert not (tmp_path / "out" / f"{job.key}.failed.txt").exists(), "what succeeded after all has not failed"
     monkeypatch.delenv("TROUBLES")
     assert square.exists()
 
@@ -201,8 +209,6 @@ def test_a_program_that_is_killed_keeps_what_was_finished(
 
 
 def test_other_code_on_a_worker_is_refused(square: Path) -> None:
-    from dataclasses import replace
-
     with pytest.raises(RuntimeError, match="other code"):
         execute(replace(plan(NAME, "quick")[0], code="0123456789abcdef"))
     assert not square.exists()
@@ -222,6 +228,11 @@ def test_the_code_version_is_of_what_a_run_reaches(square: Path) -> None:
         "the verdict": (source.replace("all of them", "each of them"), True),
         "an import of the verdict": (source.replace("import judged\n", "import judged, judged_each\n"), True),
         "an import of the run": (source.replace("import numpy as np", "import numpy.ma as np"), False),
+        "another import of the same": (
+            source.replace("import numpy as np", "import numpy as np\nimport numpy.ma as np"),
+            False,
+        ),
+        "what is set at the end": (source + "\nif True:\n    run.__dict__['x'] = Outcome\n", False),
         "what is computed": (source.replace("config.x**2 + seed", "config.x**2 - seed"), False),
     }
     found = {}
@@ -279,6 +290,24 @@ def test_runs_of_before_an_entry_was_added_are_of_older_code(square: Path, tmp_p
         path.with_name("0" + path.name).write_text(json.dumps(old))
     (results,) = found_in(tmp_path / "out")
     assert sorted(results.values("square")) == [1.0, 2.0, 4.0, 5.0]
+
+
+def test_an_entry_may_be_a_list() -> None:
+    """What tells rows apart is how they are written: not every entry has a hash."""
+
+    class Several(Configuration):
+        several: list[int]
+
+        @property
+        def label(self) -> str:
+            return str(self.several)
+
+    experiment = replace(
+        find("contraction"), configuration=Several, configurations=lambda scale: [Several(several=[1])]
+    )
+    runs = [({"several": row}, Run(seed, {}, Provenance(code=""))) for row in ([2], [1]) for seed in range(2)]
+    found = table(experiment, "quick", runs)
+    assert [(cell.configuration.several, len(cell.runs)) for cell in found] == [([1], 2), ([2], 2)]
 
 
 def test_scales_in_one_folder_have_tables_of_their_own(square: Path, tmp_path: Path) -> None:

@@ -37,9 +37,10 @@ def one(found: list[Claim], words: str) -> Claim:
     return claim
 
 
-def beta_cell(course: list[float], unsettled: list[float] | None = None, **fields: Any) -> Cell:
+def beta_cell(course: list[float], unsettled: list[float] | None = None, ended: bool = False, **fields: Any) -> Cell:
     numbers = {"accuracy": course[-1], "fall from best": max(course) - course[-1], "not converged, last": 1.0}
     numbers |= dict.fromkeys(("cosine, last", "L, last", "nudge, last", "unsettled, last"), 1.0)
+    numbers["ended early"] = float(ended)
     curves = {TEST_ACCURACY: course, UNSETTLED: unsettled or [0.1] * len(course)}
     return cell(find("beta").configuration(**fields), [numbers] * 2, curves)
 
@@ -59,6 +60,17 @@ def test_a_nudge_is_stable_if_accuracy_never_falls(course: list[float], standing
     assert claim.says.endswith("(prior, quarter, on digits)"), "which network, where it is not the earlier one"
 
 
+def test_a_run_that_diverges_is_not_stable() -> None:
+    """However accurate the network was that it left."""
+    rows = [beta_cell([0.1, 0.9, 0.95], ended=True, beta=0.22)]
+    rows.append(beta_cell([0.1, 0.9, 0.95], ended=True, beta=0.3, last_beta=0.2))
+    found = claims("beta", "medium", *rows)
+    for words, standing in (("are stable", Standing.FAILS), ("makes training collapse", Standing.HOLDS)):
+        claim = one(found, words)
+        assert claim.standing is standing
+        assert ", 2 diverged" in claim.found
+
+
 def test_phases_are_judged_rule_by_rule() -> None:
     """By the share of samples that are not settled, at the worst look; the twins have no nudge to settle for."""
     loose = beta_cell([0.1, 0.9], [0.75, 0.25], beta=0.2, rule="asymep")
@@ -67,6 +79,10 @@ def test_phases_are_judged_rule_by_rule() -> None:
     assert claim.standing is Standing.PARTLY
     assert claim.found.startswith("1 of 2 rules")
     assert "asymep 75 and 25 %" in claim.found
+    unknown = beta_cell([0.1, 0.9], [0.1, float("nan")], beta=0.2, rule="asymep")
+    claim = one(claims("beta", "medium", beta_cell([0.1, 0.9], beta=0.2), unknown), "settled to a hundredth")
+    assert claim.standing is Standing.PARTLY, "what is not known of one rule is not settled"
+    assert claim.found.startswith("1 of 2 (1 not decided) rules")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +101,8 @@ def test_a_rule_is_held_beside_its_twins_at_its_best_nudge() -> None:
     claim = one(claims("beta", "medium", *rows, *twins), "within a point of its twins")
     assert claim.standing is Standing.PARTLY
     assert claim.found.startswith("1 of 2 twins; 95.0 ± 0.0 % (n = 2) at β = 0.2, the best of 2; bptt 95.5")
+    other = beta_cell([0.1, 0.99], beta=0.1, lr=5e-4)
+    assert one(claims("beta", "medium", *rows, *twins, other), "within a point").found == claim.found, "another lr"
     missing = one(claims("beta", "medium", *rows), "within a point of its twins")
     assert (missing.standing, missing.found) == (Standing.OPEN, "not run")
 
