@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,22 +12,20 @@ from jaxtyping import Bool, Float64, Int
 
 from neuro_eq.datasets import load_data
 from neuro_eq.engine import Engine
+from neuro_eq.experiments.adaptive_compute_claims import LEAST, kin, verdict, words
 from neuro_eq.experiments.machinery.drawing import blank, courses, grouped_dots, key, nothing
 from neuro_eq.experiments.machinery.experiment import (
-    Claim,
     Column,
     Configuration,
     Experiment,
     Outcome,
     Scale,
-    Verdict,
 )
-from neuro_eq.experiments.machinery.judging import Gap, judged, judged_each, judged_sides
-from neuro_eq.experiments.machinery.results import Cell, Results, number
+from neuro_eq.experiments.machinery.results import Results
 from neuro_eq.experiments.machinery.statistics import spearman
 from neuro_eq.experiments.tasks.networks import ROWS
 from neuro_eq.experiments.training.lessons import Lessons, Rule
-from neuro_eq.experiments.training.loop import learn
+from neuro_eq.experiments.training.loop import UNEVEN, learn
 from neuro_eq.figures.style import BLUE, CYCLE, MUTED, VERMILLION, dress
 from neuro_eq.solvers import Picard
 
@@ -43,16 +42,8 @@ READ = (*range(1, 21), *range(22, 41, 2), *range(45, 81, 5), *range(90, LONGEST 
 LEADS = (*np.linspace(0.0, 0.99, 100), *(1.0 - np.logspace(-2.25, -8.0, 24)))
 """Leads of the best answer over the second at which a sample may stop; saturated answers differ by the last ones."""
 
-LEAST, ASKED = 0.3, 0.5
-"""The bar: the part of the steps that leaving early must save, and the most of it, which a careful one is asked for."""
-
-UNEVEN = "largest gradient over median"
-
-LOSS = 0.002
-"""A loss of accuracy that counts as none."""
-
-CHANCE = 0.05
-"""How far from one half an area under the curve is more than chance."""
+ASKED = 0.5
+"""The part of the steps that a careful exit is asked to save: the most of the bar."""
 
 EARLY = 5
 """Steps after which the residual is taken for an uncertainty."""
@@ -242,127 +233,14 @@ def auroc(score: Float64[np.ndarray, " samples"], positive: Bool[np.ndarray, " s
     return float(wins)
 
 
-# -- what the results say -------------------------------------------------------------------------------------------
-
-
-def verdict(results: Results) -> Verdict:
-    """Correlations of every row, the twin beside, and what can be saved."""
-    local = [cell for cell in results if cell.configuration.rule == "local"]
-    claims = [_all_harder(local), _all_saved(local)]
-    pairs = [(cell, next(iter(_kin(results, cell, "implicit")), None)) for cell in local]
-    claims += [_harder(cell, twin) for cell, twin in pairs]
-    claims += [_saved(cell) for cell in local]
-    uneven = [(one, twin) for one, twin in pairs if twin is not None and UNEVEN in one and UNEVEN in twin]
-    if any(twin is not None for _, twin in pairs):
-        claims.append(_even(uneven))
-    if local:
-        claims.append(_knows(local))
-    return Verdict(tuple(claims))
-
-
-def _saves(cell: Cell) -> bool | None:
-    """Whether the careful exit saves enough and its loss counts as none; None where a standard error decides."""
-    if cell.mean("careful exit saving") < LEAST:
-        return False
-    error = cell.sd("careful exit loss") / math.sqrt(len(cell.runs))
-    return Gap(-cell.mean("careful exit loss"), error).within(LOSS)
-
-
-def _all_harder(cells: list[Cell]) -> Claim:
-    says = "harder samples take more steps"
-    good = [c for c in cells if np.all(c.values("rho, margin, low") > 0.0)]
-    found = "networks; Spearman ρ of steps and a small margin " + ", ".join(
-        f"{number(c.mean('rho, margin'), '.2f')} ({_words(c)})" for c in cells
-    )
-    prior = "not seen: all samples took 10 steps at one tolerance for the batch"
-    return judged_each(says, len(good), len(cells), found, prior)
-
-
-def _all_saved(cells: list[Cell]) -> Claim:
-    says = "leaving early saves 30 to 50 % of the steps at no loss"
-    found = "networks; saved " + ", ".join(
-        f"{number(100 * c.mean('careful exit saving'), '.0f')} % for {_points(c, 'careful exit')} points ({_words(c)})"
-        for c in cells
-    )
-    if not all("careful exit saving" in cell for cell in cells):
-        return judged(says, None, "not recorded in these runs", "aim")
-    return judged_sides(says, [_saves(c) for c in cells], found, "aim")
-
-
-def _harder(cell: Cell, twin: Cell | None) -> Claim:
-    says = f"{_words(cell)}: samples of a smaller margin take more steps"
-    low, high = (cell.values(f"rho, margin, {end}") for end in ("low", "high"))
-    found = (
-        f"ρ = {cell.said('rho, margin', '.2f')}, 95 % intervals {number(float(low.mean()), '.2f')} to "
-        f"{number(float(high.mean()), '.2f')} on average, the lowest end {number(float(low.min()), '.2f')}"
-    )
-    if twin is not None:
-        ends = " to ".join(number(twin.mean(f"rho, margin, {end}"), ".2f") for end in ("low", "high"))
-        found += f"; DEQ twin {twin.said('rho, margin', '.2f')}, intervals {ends}; accuracies "
-        found += f"{cell.said('accuracy', '.1f', 100, ' %')}, twin {twin.said('accuracy', '.1f', 100, ' %')}"
-    found += f"; with the entropy {cell.said('rho, entropy', '.2f')}; {cell.said('steps', '.1f')} steps"
-    return judged(says, bool(np.all(low > 0.0)), found)
-
-
-def _saved(cell: Cell) -> Claim:
-    says = f"{_words(cell)}: leaving early saves at least {100 * LEAST:.0f} % of the steps at no loss"
-    ways = (
-        ("asked to save half", "careful exit"),
-        ("asked to lose nothing on samples held out", "exit"),
-    )
-    found = "; ".join(
-        f"{asked}: {cell.said(f'{way} saving', '.1f', 100, ' %')} for {cell.said(f'{way} loss', '.2f', 100)} points"
-        for asked, way in ways
-    )
-    limit = f"{cell.said('limit steps', '.0f')} of {cell.said('steps', '.0f')} steps"
-    found += f"; one limit for all, asked the same: {limit} for {cell.said('limit loss', '.2f', 100)} points"
-    return judged(says, _saves(cell), found)
-
-
-def _points(cell: Cell, way: str) -> str:
-    """What leaving early costs; a loss that is nothing has no sign."""
-    return number(round(100 * cell.mean(f"{way} loss"), 2) + 0.0, ".2f")
-
-
-def _knows(cells: list[Cell]) -> Claim:
-    says = f"a larger residual after {EARLY} steps goes with a wrong answer"
-    found = "; ".join(
-        f"{_words(c)} {c.said('auroc, residual', '.2f')} (entropy {c.said('auroc, entropy', '.2f')})" for c in cells
-    )
-    areas = [c.values("auroc, residual") for c in cells]
-    above, below = ([bool(np.all(side * (area - 0.5) > CHANCE)) for area in areas] for side in (1.0, -1.0))
-    sides = [True if one else False if other else None for one, other in zip(above, below, strict=True)]
-    why = f"in {sum(below)} of them it is the smaller residual that goes with a wrong answer" if any(below) else ""
-    return judged_sides(says, sides, f"networks, in every run; area under the curve: {found}", "", why)
-
-
-def _even(pairs: list[tuple[Cell, Cell]]) -> Claim:
-    says = "the twin's exact gradient is at most twice as uneven from batch to batch as the local one"
-    if not pairs:
-        return judged(says, None, "not recorded in these runs")
-    good = [one for one, twin in pairs if twin.mean(UNEVEN) <= 2.0 * one.mean(UNEVEN)]
-    found = "networks; the largest over the median, local and twin, and their accuracies: " + "; ".join(
-        f"{_words(one)} {number(one.mean(UNEVEN), '.1f')} and {number(twin.mean(UNEVEN), '.1f')}, "
-        f"{one.said('accuracy', '.1f', 100, ' %')} and {twin.said('accuracy', '.1f', 100, ' %')}"
-        for one, twin in pairs
-    )
-    why = "(I − J)⁻¹ knows no bound where a sample's spectral radius nears 1; what a finite nudge moves has one"
-    return judged_each(says, len(good), len(pairs), found, "", why if len(good) < len(pairs) else "")
-
-
-def _words(cell: Cell) -> str:
-    config = cell.configuration
-    return f"{config.model}, {'no budget' if config.budget is None else f'‖N‖ ≤ {config.budget:g}'}"
-
-
 def figure(results: Results) -> Figure:
     """How steps go with the margin on every network, the samples of one of them, and what leaving early costs."""
     page = blank(14.0, 4.6)
     left, middle, right = page.subplots(1, 3)
     local = results.where(rule="local")
-    names = [_words(cell) for cell in local]
+    names = [words(cell) for cell in local]
     rhos = {
-        rule: [_kin(results, cell, rule).values("rho, margin") for cell in local] for rule in results.choices("rule")
+        rule: [kin(results, cell, rule).values("rho, margin") for cell in local] for rule in results.choices("rule")
     }
     detail = "Spearman ρ over test samples, a dot a seed"
     grouped_dots(left, names, rhos, "Steps and a small margin", detail, "ρ")
@@ -374,7 +252,7 @@ def figure(results: Results) -> Figure:
     for color, cell in zip(CYCLE, local, strict=False):
         saved, lost = (100.0 * courses(cell, f"exits/{name}") for name in ("saving", "loss"))
         if saved.size:
-            right.plot(saved.mean(axis=0), lost.mean(axis=0), color=color, lw=1.6, label=_words(cell))
+            right.plot(saved.mean(axis=0), lost.mean(axis=0), color=color, lw=1.6, label=words(cell))
     if right.lines:
         right.axvspan(100 * LEAST, 100 * ASKED, color=MUTED, alpha=0.15, lw=0, label="asked for")
         right.set_yscale("symlog", linthresh=1.0)
@@ -384,11 +262,6 @@ def figure(results: Results) -> Figure:
     return page
 
 
-def _kin(results: Results, cell: Cell, rule: str) -> Results:
-    """The row of another rule that is otherwise the same."""
-    return results.where(**{**dict(cell.configuration), "rule": rule})
-
-
 def _samples(axes: Axes, local: Results) -> None:
     """The samples of the last network, its first seed: how far from certain its answers are, and their steps."""
     cell = next((c for c in reversed(local.cells) if "samples/steps" in c.runs[0].arrays), None)
@@ -396,7 +269,7 @@ def _samples(axes: Axes, local: Results) -> None:
         nothing(axes, "the samples were not kept")
         return
     run = cell.runs[0]
-    dress(axes, "Steps and margin", f"{_words(cell)}, seed {run.seed}, test samples", "1 − lead of the answer", "steps")
+    dress(axes, "Steps and margin", f"{words(cell)}, seed {run.seed}, test samples", "1 − lead of the answer", "steps")
     good, missing = run.arrays["samples/right"].astype(bool), 1.0 - run.arrays["samples/margin"]
     for keep, word, color in ((good, "right", BLUE), (~good, "wrong", VERMILLION)):
         axes.plot(missing[keep], run.arrays["samples/steps"][keep], ".", ms=4, color=color, label=word)
@@ -415,7 +288,7 @@ EXPERIMENT = Experiment(
     configurations=configurations,
     run=run,
     figure=figure,
-    verdict=verdict,
+    verdict=partial(verdict, early=EARLY),
     columns=(
         Column("accuracy", "accuracy, %", ".2f", 100.0),
         Column("steps", "steps", ".1f"),

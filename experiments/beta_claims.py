@@ -71,6 +71,7 @@ def _place(results: Results) -> str:
 
 
 def fixed(results: Results) -> list[Cell]:
+    """The rows whose nudge stays as it is, the smallest first."""
     return sorted(results.where(last_beta=None, follow=None), key=lambda cell: cell.configuration.beta)
 
 

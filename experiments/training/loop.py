@@ -64,6 +64,9 @@ class Learned:
 TEST_ACCURACY = "history/test_accuracy"
 """The curve that most figures and verdicts are of."""
 
+UNEVEN = "largest gradient over median"
+"""The number that :attr:`Learned.unevenness` is kept as."""
+
 
 def learn(net: Engine, data: Data, how: Lessons, seed: int, watch: Watch = lambda net, epoch, beta: None) -> Learned:
     """Train a network in place.
