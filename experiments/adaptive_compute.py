@@ -263,11 +263,12 @@ def figure(results: Results) -> Figure:
 
 
 def _samples(axes: Axes, local: Results) -> None:
-    """The samples of the last network, its first seed: how far from certain its answers are, and their steps."""
-    cell = next((c for c in reversed(local.cells) if "samples/steps" in c.runs[0].arrays), None)
-    if cell is None:
+    """Samples of the network whose steps differ most, its first seed: how far from sure it is, and their steps."""
+    kept = [cell for cell in local if "samples/steps" in cell.runs[0].arrays]
+    if not kept:
         nothing(axes, "the samples were not kept")
         return
+    cell = max(kept, key=lambda one: one.mean("sd of steps"))
     run = cell.runs[0]
     dress(axes, "Steps and margin", f"{words(cell)}, seed {run.seed}, test samples", "1 − lead of the answer", "steps")
     good, missing = run.arrays["samples/right"].astype(bool), 1.0 - run.arrays["samples/margin"]
@@ -288,7 +289,7 @@ EXPERIMENT = Experiment(
     configurations=configurations,
     run=run,
     figure=figure,
-    verdict=partial(verdict, early=EARLY),
+    verdict=partial(verdict, early=EARLY, tol=TOL),
     columns=(
         Column("accuracy", "accuracy, %", ".2f", 100.0),
         Column("steps", "steps", ".1f"),

@@ -21,14 +21,15 @@ CHANCE = 0.05
 """How far from one half an area under the curve is more than chance."""
 
 
-def verdict(results: Results, early: int) -> Verdict:
+def verdict(results: Results, early: int, tol: float) -> Verdict:
     """Correlations of every row, the twin beside, and what can be saved.
 
     Args:
         early: steps after which the residual was taken for an uncertainty.
+        tol: the residual to which steps are counted.
     """
     local = [cell for cell in results if cell.configuration.rule == "local"]
-    claims = [_all_harder(local), _all_saved(local)]
+    claims = [_all_harder(local), _all_saved(local, tol)]
     pairs = [(cell, next(iter(kin(results, cell, "implicit")), None)) for cell in local]
     claims += [_harder(cell, twin) for cell, twin in pairs]
     claims += [_saved(cell) for cell in local]
@@ -58,7 +59,7 @@ def _all_harder(cells: list[Cell]) -> Claim:
     return judged_each(says, len(good), len(cells), found, prior)
 
 
-def _all_saved(cells: list[Cell]) -> Claim:
+def _all_saved(cells: list[Cell], tol: float) -> Claim:
     says = "leaving early saves 30 to 50 % of the steps at no loss"
     found = "networks; saved " + ", ".join(
         f"{number(100 * c.mean('careful exit saving'), '.0f')} % for {_points(c, 'careful exit')} points ({words(c)})"
@@ -66,7 +67,8 @@ def _all_saved(cells: list[Cell]) -> Claim:
     )
     if not all("careful exit saving" in cell for cell in cells):
         return judged(says, None, "not recorded in these runs", "aim")
-    return judged_sides(says, [_saves(c) for c in cells], found, "aim")
+    why = f"steps are counted to a residual of {tol:g}, and an answer stands long before"
+    return judged_sides(says, [_saves(c) for c in cells], found, "aim", why)
 
 
 def _harder(cell: Cell, twin: Cell | None) -> Claim:
