@@ -121,7 +121,7 @@ def _ours(data: str, size: str) -> list[Nudged]:
     return [
         *(Nudged(beta=beta, **usual) for beta in (0.05, 0.2, 0.5, 1.0)),
         Nudged(beta=0.2, follow=1.0, **usual),
-        # Of half the width the exact adjoint of what is not settled takes GMRES longer than a medium run has.
+        # Of half the width the implicit twin trains for more than twenty minutes, longer than a medium run has.
         *(Nudged(**{**usual, "rule": twin}) for twin in TWINS if twin == "bptt" or not size),
     ]
 
