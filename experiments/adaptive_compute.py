@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float64, Int
 from neuro_eq.datasets import load_data
 from neuro_eq.engine import Engine
 from neuro_eq.experiments.adaptive_compute_claims import LEAST, kin, verdict, words
-from neuro_eq.experiments.machinery.drawing import blank, courses, grouped_dots, key, nothing
+from neuro_eq.experiments.machinery.drawing import blank, courses, grouped, key, nothing
 from neuro_eq.experiments.machinery.experiment import (
     Column,
     Configuration,
@@ -243,7 +243,7 @@ def figure(results: Results) -> Figure:
         rule: [kin(results, cell, rule).values("rho, margin") for cell in local] for rule in results.choices("rule")
     }
     detail = "Spearman ρ over test samples, a dot a seed"
-    grouped_dots(left, names, rhos, "Steps and a small margin", detail, "ρ")
+    grouped(left, names, rhos, "Steps and a small margin", detail, "ρ")
     left.axhline(0.0, color=MUTED, lw=1, ls="--")
     if rhos:
         key(left)

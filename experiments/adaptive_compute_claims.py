@@ -30,7 +30,7 @@ def verdict(results: Results, early: int, tol: float) -> Verdict:
     """
     local = [cell for cell in results if cell.configuration.rule == "local"]
     claims = [_all_harder(local), _all_saved(local, tol)]
-    pairs = [(cell, next(iter(kin(results, cell, "implicit")), None)) for cell in local]
+    pairs = [(cell, kin(results, cell, "implicit").first()) for cell in local]
     claims += [_harder(cell, twin) for cell, twin in pairs]
     claims += [_saved(cell) for cell in local]
     uneven = [(one, twin) for one, twin in pairs if twin is not None and UNEVEN in one and UNEVEN in twin]

@@ -9,7 +9,7 @@ import numpy as np
 
 from neuro_eq.datasets import load_data
 from neuro_eq.experiments.beta_claims import GOES_WITH, UNSETTLED, fixed, verdict
-from neuro_eq.experiments.machinery.drawing import blank, courses, line, nothing
+from neuro_eq.experiments.machinery.drawing import blank, courses, key, line, nothing
 from neuro_eq.experiments.machinery.experiment import (
     Column,
     Configuration,
@@ -22,7 +22,7 @@ from neuro_eq.experiments.tasks.transformers import TRANSFORMERS
 from neuro_eq.experiments.training.diagnostics import Diagnostics
 from neuro_eq.experiments.training.lessons import TWINS, Lessons, Rule
 from neuro_eq.experiments.training.loop import TEST_ACCURACY, learn
-from neuro_eq.figures.style import CYCLE, INK, SMALL, dress
+from neuro_eq.figures.style import CYCLE, dress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -174,17 +174,16 @@ def figure(results: Results) -> Figure:
         if rule in TWINS:
             axes[0, 0].axhline(100.0 * rows.cells[0].mean("accuracy"), color=color, lw=1.2, ls="--", label=word)
             continue
-        cells = [c for c in fixed(rows) if _usual(c)]
-        moving = [c for c in rows if c not in fixed(rows)]
+        still, moving = _apart(rows)
         for panel, name, scale in ((axes[0, 0], "accuracy", 100.0), (axes[0, 1], "cosine, last", 1.0)):
             for part, x, style in (
-                (cells, [c.configuration.beta for c in cells], {"marker": "o", "label": word}),
+                (still, [c.configuration.beta for c in still], {"marker": "o", "label": word}),
                 (moving, [c.mean("nudge, last") for c in moving], {"marker": "<", "ls": "none", "mfc": "white"}),
             ):
                 y, sd = ([scale * np.nan_to_num(of(c, name)) for c in part] for of in (Cell.mean, Cell.sd))
                 panel.errorbar(x, y, sd, color=color, ms=4, capsize=2, **style)
             panel.set_xscale("log")
-    _legend(axes[0, 2], axes[0, 0])
+    key(axes[0, 2], of=axes[0, 0])
     axes[0, 0].set_ylim(top=100.0)
     axes[0, 1].set_ylim(top=1.0)
     if _courses(axes[1, 0], results, TEST_ACCURACY, "Accuracy over training", "test accuracy (%)", 100.0):
@@ -192,21 +191,19 @@ def figure(results: Results) -> Figure:
         axes[1, 0].set_ylim(bottom=max(axes[1, 0].get_ylim()[0], 75.0), top=100.0)
     title = "Lipschitz constant over training"
     if _courses(axes[1, 1], results, "diagnostics/L", title, "largest ‖Dρ'‖₂", logarithmic=True):
-        _legend(axes[1, 2], axes[1, 1])
+        key(axes[1, 2], of=axes[1, 1])
     _courses(axes[2, 0], results, "diagnostics/cosine", "Cosine over training", "cosine with the true gradient")
     title = "Samples that are not settled, over training"
     _courses(axes[2, 1], results, UNSETTLED, title, "residual above r₀/100 (%)", 100.0)
     return page
 
 
-def _legend(place: Axes, of: Axes) -> None:
-    handles, words = of.get_legend_handles_labels()
-    place.legend(handles, words, frameon=False, fontsize=SMALL, labelcolor=INK, loc="center left")
-
-
-def _usual(cell: Cell) -> bool:
-    """Whether damping and learning rate are those of the others, where a sweep varies them."""
-    return (cell.configuration.damping, cell.configuration.lr) in ((0.8, 2e-3), (0.5, 1e-3), (0.8, 1e-2))
+def _apart(rows: Results) -> tuple[list[Cell], list[Cell]]:
+    """Nudges that stay as they are, and those that change, of the damping and learning rate that most have."""
+    usual = {(0.8, 2e-3), (0.5, 1e-3), (0.8, 1e-2)}
+    kept = tuple(c for c in rows if (c.configuration.damping, c.configuration.lr) in usual)
+    still = fixed(Results(rows.experiment, rows.scale, kept))
+    return still, [cell for cell in kept if cell not in still]
 
 
 DRAWN = (0.01, 0.22, 0.5)
@@ -217,9 +214,7 @@ def _courses(
     axes: Axes, results: Results, name: str, title: str, what: str, scale: float = 1.0, logarithmic: bool = False
 ) -> bool:
     """Curves over training of the nudges that change and of a few that do not; whether there are any."""
-    rows = [c for c in results.where(rule="one-sided vector field") if _usual(c)]
-    moving = [c for c in rows if (c.configuration.last_beta, c.configuration.follow) != (None, None)]
-    still = sorted((c for c in rows if c not in moving), key=lambda cell: cell.configuration.beta)
+    still, moving = _apart(results.where(rule="one-sided vector field"))
     chosen = [c for c in still if c.configuration.beta in DRAWN]
     drawn = False
     for color, cell in zip(CYCLE[::-1], [*chosen, *moving], strict=False):

@@ -43,14 +43,28 @@ GOES_WITH = {
 """What an epoch's loss of accuracy is held against: a curve, on which side it is bad, and that side in words."""
 
 
+Loss = tuple[str, Correlation | None, Correlation | None]
+"""What a loss of accuracy is held against, in words, and how it goes with it by the earlier rule and corrected."""
+
+
 def verdict(results: Results) -> Verdict:
     """The earlier claims on the earlier rule, then what the diagnostics say, then ours."""
     prior = _prior(results.where(rule="one-sided vector field", damping=0.8, lr=2e-3))
     corrected = _prior(results.where(rule="asymep"))
     if results.scale == "quick":
         prior, corrected = results.where(rule="one-sided vector field"), results.where(rule="asymep")
-    claims = [_best(prior), _collapses(prior), _stable(prior), _worse_below(prior), _worse_below(corrected, ours=True)]
-    claims += [_losses(prior, corrected, *each) for each in GOES_WITH.items()]
+    losses = [
+        (words, with_losses(prior, name, sign), with_losses(corrected, name, sign))
+        for name, (sign, words) in GOES_WITH.items()
+    ]
+    claims = [
+        _best(prior),
+        _collapses(prior),
+        _stable(prior, losses),
+        _worse_below(prior),
+        _worse_below(corrected, ours=True),
+    ]
+    claims += [_losses(*each) for each in losses]
     claims += [_why(prior), _corrected(prior, corrected), _settled(results), _noise(prior), _follows(results)]
     claims += _twins(results)
     claims.append(judged("a nudge of each layer's own does better", None, f"not run: {OF_A_LAYER}"))
@@ -131,7 +145,7 @@ def _collapses(prior: Results) -> Claim:
     return judged_each(says, int(fallen.sum()), len(fallen), found, "collapses at 0.2 after epoch 13")
 
 
-def _stable(prior: Results) -> Claim:
+def _stable(prior: Results, losses: list[Loss]) -> Claim:
     says = f"fixed nudges from 0.20 to 0.26 are stable{_place(prior)}"
     cells = [c for c in fixed(prior) if 0.195 <= c.configuration.beta <= 0.265]
     if not cells:
@@ -142,13 +156,12 @@ def _stable(prior: Results) -> Claim:
         f"runs never fall more than {100 * COLLAPSED:.0f} points below their best epoch; largest fall "
         f"{100 * falls.max():.1f} points, at the end {100 * ends.max():.1f}{_diverged(cells)}"
     )
-    return judged_each(says, steady, len(falls), found, "all stable", _reason(prior) if steady < len(falls) else "")
+    return judged_each(says, steady, len(falls), found, "all stable", _reason(losses) if steady < len(falls) else "")
 
 
-def _reason(prior: Results) -> str:
+def _reason(losses: list[Loss]) -> str:
     """What an epoch's loss of accuracy goes with most, of what was recorded when it began."""
-    known = [(with_losses(prior, name, sign), words) for name, (sign, words) in GOES_WITH.items()]
-    decided = [(found, words) for found, words in known if found is not None and found.rises]
+    decided = [(found, words) for words, found, _ in losses if found is not None and found.rises]
     if not decided:
         return ""
     found, words = max(decided, key=lambda each: each[0].rho)
@@ -186,19 +199,13 @@ def _why(prior: Results) -> Claim:
     return judged(says, rho.rises, found + _all_of(fixed(prior), "cosine, last", ".3f", 1.0))
 
 
-def _losses(prior: Results, corrected: Results, name: str, bad: tuple[float, str]) -> Claim:
-    sign, words = bad
+def _losses(words: str, found: Correlation | None, corrected: Correlation | None) -> Claim:
     says = f"an epoch of the one-sided vector field loses accuracy where at its beginning {words}"
-    found = [with_losses(rows, name, sign) for rows in (prior, corrected)]
-    if found[0] is None:
+    if found is None:
         return judged(says, None, f"fewer than {FEWEST} runs")
-    parts = [
-        f"{rule} {one}"
-        for rule, one in zip(("one-sided vector field", "AsymEP"), found, strict=True)
-        if one is not None
-    ]
+    parts = [f"one-sided vector field {found}", *([] if corrected is None else [f"AsymEP {corrected}"])]
     what = "with what an epoch loses, over the last two thirds of training"
-    return judged(says, found[0].rises, f"{what}: {'; '.join(parts)}")
+    return judged(says, found.rises, f"{what}: {'; '.join(parts)}")
 
 
 def with_losses(results: Results, name: str, sign: float) -> Correlation | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from neuro_eq.datasets import Data
 from neuro_eq.engine import Engine
 from neuro_eq.errors import SpecError
 from neuro_eq.experiments.contraction_claims import verdict
-from neuro_eq.experiments.machinery.drawing import blank, grouped_bars, grouped_dots
+from neuro_eq.experiments.machinery.drawing import blank, grouped, key
 from neuro_eq.experiments.machinery.experiment import (
     Column,
     Configuration,
@@ -109,10 +109,11 @@ def run(config: Contraction, seed: int) -> Outcome:
     how = Lessons(
         beta=config.beta, epochs=config.epochs, lr=config.lr, batch_size=16, max_steps=STEPS, budget=config.budget
     )
-    probe = Diagnostics(data.x_test[:16], data.y_test[:16], how)
+    # At about ten epochs, the first and the last among them.
+    probe = Diagnostics(data.x_test[:16], data.y_test[:16], how, every=max(1, config.epochs // 10))
     with config.compiled(spec, seed) as net:
         before = look(net, data, config, seed)
-        learned = learn(net, data, how, seed, watch=_sometimes(probe, config.epochs))
+        learned = learn(net, data, how, seed, watch=probe)
         after = look(net, data, config, seed)
         anytime = answers_after(net, data)
     numbers = {f"{name}, before": value for name, value in before.items()}
@@ -197,12 +198,6 @@ def _bound(net: Engine) -> float:
         return math.nan  # A response without a bound: no budget can hold this network.
 
 
-def _sometimes(probe: Diagnostics, epochs: int) -> Any:
-    """The diagnostics at about ten epochs, the first and the last among them."""
-    every = max(1, epochs // 10)
-    return lambda net, epoch, beta: probe(net, epoch, beta) if epoch % every == 0 or epoch == epochs else None
-
-
 def figure(results: Results) -> Figure:
     """L, steps and accuracy of every model: before training, after it without the budget, and with it."""
     page = blank(10.5, 10.5)
@@ -221,10 +216,9 @@ def figure(results: Results) -> Figure:
         }
         for word, b in groups:
             bars[f"after, {word}"] = [scale * usual.where(model=m, budget=b).values(f"{name}, after") for m in models]
-        draw = grouped_bars if as_bars else grouped_dots
-        draw(axes, models, bars, title, "a dot a run, over tasks and seeds", what)
-        if axes.get_legend() is not None and axes is not panels[0]:
-            axes.get_legend().remove()
+        grouped(axes, models, bars, title, "a dot a run, over tasks and seeds", what, bars=as_bars)
+    if models:
+        key(panels[0])
     panels[0].axhline(1.0, color=MUTED, lw=1, ls="--")
     return page
 

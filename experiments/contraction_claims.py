@@ -28,16 +28,17 @@ def verdict(results: Results, steps: int) -> Verdict:
     usual = results.where(beta=0.1)
     kept = Results(results.experiment, results.scale, tuple(c for c in usual if c.configuration.budget is not None))
     free = usual.where(budget=None)
-    claims = [_solved(kept, free), _solved_freely(free), _grows(free), _held(kept), _xor(kept), _unique(kept, free)]
-    claims += [_fewer_steps(usual, free)]
-    claims += [_descends(usual), _anytime(usual), _nudge(results)]
+    claims = (
+        _solved(kept, free), _solved_freely(free), _grows(free), _held(kept), _xor(kept), _unique(kept, free),
+        _fewer_steps(usual, free), _descends(usual), _anytime(usual), _nudge(results),
+    )  # fmt: skip
     share = 1.0 - float(np.mean(usual.values("converged, after"))) if len(usual) else math.nan
     ending = Criterion(
         f"TERMINATE: more than half of the samples not converged in {steps} steps",
         None if math.isnan(share) else share > 0.5,
         f"{100 * share:.1f} % not converged, over all runs",
     )
-    return Verdict(tuple(claims), (ending,))
+    return Verdict(claims, (ending,))
 
 
 def _solved(kept: Results, free: Results) -> Claim:

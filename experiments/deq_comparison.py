@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from neuro_eq.datasets import Data, load_data
 from neuro_eq.engine import Engine
-from neuro_eq.experiments.machinery.drawing import blank, grouped_dots, key
+from neuro_eq.experiments.machinery.drawing import blank, grouped, key
 from neuro_eq.experiments.machinery.experiment import (
     Claim,
     Column,
@@ -24,7 +23,7 @@ from neuro_eq.experiments.machinery.experiment import (
 from neuro_eq.experiments.machinery.judging import all_of, gap, judged, share
 from neuro_eq.experiments.machinery.results import Cell, Results, number
 from neuro_eq.experiments.training.diagnostics import Diagnostics
-from neuro_eq.experiments.training.footprint import footprint, parameter_bytes
+from neuro_eq.experiments.training.footprint import footprint, parameter_bytes, processor_seconds
 from neuro_eq.experiments.training.lessons import Lessons, Rule
 from neuro_eq.experiments.training.loop import learn
 from neuro_eq.models import energy_transformer, looped_mlp
@@ -105,7 +104,8 @@ def run(config: Compared, seed: int) -> Outcome:
         learned = learn(net, data, how, seed, watch=probe)
         seconds = seconds_of_a_step(net, how, data)
         patient = error_of_a_small_nudge(net, how, probe) if config.rule == "local" else math.nan
-    took = footprint(spec, way=config.rule, steps=config.steps, batch=32, beta=config.beta, dtype=config.dtype)
+    task = {"steps": config.steps, "batch": 32, "beta": config.beta, "dtype": config.dtype}
+    took = footprint(spec, way=config.rule, rounds=0, **task)  # for its memory alone
     numbers = {
         "accuracy": learned.last.test_accuracy,
         "train accuracy": learned.last.train_accuracy,
@@ -128,12 +128,12 @@ def run(config: Compared, seed: int) -> Outcome:
 def seconds_of_a_step(net: Engine, how: Lessons, data: Data, rounds: int = 5) -> float:
     """The processor's time for one gradient of a batch, as training takes it: the trained network, its own phases."""
     method, x, y = how.method(net.spec), data.x_train[: how.batch_size], data.y_train[: how.batch_size]
-    taken = []
-    for _ in range(1 + rounds):
-        began = time.process_time()
-        method.gradient(net, x, y, free=how.free, nudged=how.nudged)
-        taken.append(time.process_time() - began)
-    return float(np.median(taken[1:]))
+
+    def step() -> object:
+        return method.gradient(net, x, y, free=how.free, nudged=how.nudged)
+
+    step()
+    return processor_seconds(step, rounds)
 
 
 def error_of_a_small_nudge(net: Engine, how: Lessons, probe: Diagnostics) -> float:
@@ -238,7 +238,7 @@ def figure(results: Results) -> Figure:
     )
     for axes, (name, title, detail, what, scale) in zip(panels.flat, shown, strict=True):
         dots = {str(rule): [scale * results.where(model=m, rule=rule).values(name) for m in models] for rule in RULES}
-        grouped_dots(axes, models, dots, title, detail, what, logarithmic=name != "accuracy")
+        grouped(axes, models, dots, title, detail, what, logarithmic=name != "accuracy")
     if models:
         key(panels[0, 1], beside=True)
     return page

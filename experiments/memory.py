@@ -216,22 +216,17 @@ def figure(results: Results) -> Figure:
     axes = page.subplots(down, 3, squeeze=False)
     for panels, model in zip(axes, models, strict=False):
         rows = results.where(model=model)
-        titles = (
-            ("Activations against T", f"{model}, above parameters and data", "T"),
-            ("Activations against width", f"{model}, T = {AT}", "d"),
-            ("With parameters, gradient and Adam", f"{model}, T = {AT}", "d"),
-        )
-        for panel, (title, detail, what) in zip(panels, titles, strict=True):
-            dress(panel, title, detail, what, "MB")
+        over_steps, over_width, whole = panels
+        dress(over_steps, "Activations against T", f"{model}, above parameters and data", "T", "MB")
+        dress(over_width, "Activations against width", f"{model}, T = {AT}", "d", "MB")
+        dress(whole, "With parameters, gradient and Adam", f"{model}, T = {AT}", "d", "MB")
         # Local learning last, on top of the others.
         for color, way in reversed(list(zip(CYCLE, WAYS, strict=False))):
             wide = sorted(rows.where(way=way, steps=AT), key=lambda cell: cell.configuration.width)
-            for panel, part, field, name in zip(
-                panels,
-                (_over_steps(rows, way), wide, wide),
-                ("steps", "width", "width"),
-                ("activations", "activations", "total"),
-                strict=True,
+            for panel, part, field, name in (
+                (over_steps, _over_steps(rows, way), "steps", "activations"),
+                (over_width, wide, "width", "activations"),
+                (whole, wide, "width", "total"),
             ):
                 usable = [c for c in part if not math.isnan(c.mean(name))]
                 if usable:
@@ -241,8 +236,8 @@ def figure(results: Results) -> Figure:
                     panel.set_xscale("log")
                     panel.set_xticks(x, map(str, x))
                     panel.minorticks_off()
-        if panels[-1].lines:
-            key(panels[-1], beside=True)
+        if whole.lines:
+            key(whole, beside=True)
     return page
 
 

@@ -202,21 +202,21 @@ def _earlier(rows: Results, name: str) -> Claim:
     cell = rows.first(rule="one-sided vector field")
     if cell is None:
         return judged(says, None, "not run", prior)
-    courses = [run.arrays.get(TEST_ACCURACY, np.zeros(0)) for run in cell.runs]
-    there = np.array([course[epochs] if len(course) > epochs else math.nan for course in courses])
+    accuracies = [run.arrays.get(TEST_ACCURACY, np.zeros(0)) for run in cell.runs]
+    there = np.array([course[epochs] if len(course) > epochs else math.nan for course in accuracies])
     found = f"{spread(100 * there, '.2f')} % then, {cell.said('accuracy', '.2f', 100, ' %')} at the end"
     holds = None
     if _whole(rows) and np.isfinite(there).all():
         short = Gap(float(there.mean()) - accuracy, float(there.std(ddof=1)) if there.size > 1 else math.nan)
         # A run that has it shows that it can be had; one that has not may have had another seed.
         holds = True if bool((there >= accuracy).all()) else False if short.decided is False else None
-    return judged(says, holds, f"{found}, {cell.configuration.label}", prior, _falls(cell, courses))
+    return judged(says, holds, f"{found}, {cell.configuration.label}", prior, _falls(cell, accuracies))
 
 
-def _falls(cell: Cell, courses: list[np.ndarray]) -> str:
+def _falls(cell: Cell, accuracies: list[np.ndarray]) -> str:
     """Where training fell back most, and whether epochs lose accuracy where fixed points attract least."""
     before, lost, runs = [], [], []
-    for i, (run, course) in enumerate(zip(cell.runs, courses, strict=True)):
+    for i, (run, course) in enumerate(zip(cell.runs, accuracies, strict=True)):
         radius = run.arrays.get(RADIUS, np.zeros(0))
         # A run that diverged was not looked at any more when it ended.
         if len(radius) not in (len(course), len(course) - 1):  # not looked at after every epoch

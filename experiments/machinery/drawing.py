@@ -62,56 +62,32 @@ def side_by_side(places: Sequence[np.ndarray]) -> np.ndarray:
     return table
 
 
-def key(axes: Axes, beside: bool = False) -> None:
-    """A plain legend, beside the panel where its lines leave no room."""
+def key(axes: Axes, beside: bool = False, of: Axes | None = None) -> None:
+    """A plain legend, beside the panel where its lines leave no room, or of another panel's lines in an empty one."""
     place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if beside else {}
+    if of is not None:
+        handles, labels = of.get_legend_handles_labels()
+        place |= {"handles": handles, "labels": labels, "loc": "center left"}
     axes.legend(frameon=False, fontsize=SMALL, labelcolor=INK, **place)
 
 
-def grouped_bars(
-    axes: Axes,
-    groups: Sequence[str],
-    bars: Mapping[str, Sequence[np.ndarray]],
-    title: str,
-    detail: str,
-    what: str,
-    logarithmic: bool = False,
-) -> None:
-    """Bars side by side, each with its values as dots.
-
-    Args:
-        groups: words along the axis.
-        bars: for each colour, the values of every group.
-    """
-    dress(axes, title, detail, "", what)
-    width = 0.8 / max(len(bars), 1)
-    for i, (word, series) in enumerate(bars.items()):
-        places = np.arange(len(groups)) + (i - (len(bars) - 1) / 2.0) * width
-        heights = [float(np.nanmean(v)) if np.isfinite(v).any() else np.nan for v in series]
-        axes.bar(places, heights, width=0.9 * width, color=CYCLE[i % len(CYCLE)], alpha=0.75, label=word, lw=0)
-        for place, values in zip(places, series, strict=True):
-            axes.plot(np.full(len(values), place), values, ".", color=INK, ms=3, alpha=0.6)
-    if logarithmic:
-        axes.set_yscale("log")
-    _slanted(axes, groups)
-    if len(bars) > 1:
-        key(axes)
-
-
-def grouped_dots(
+def grouped(
     axes: Axes,
     groups: Sequence[str],
     series: Mapping[str, Sequence[np.ndarray]],
     title: str,
     detail: str,
     what: str,
+    *,
+    bars: bool = False,
     logarithmic: bool = False,
 ) -> None:
-    """Every value as a dot beside a mark at their mean, for what nought is no natural beginning of.
+    """Values side by side, each a dot, with a mark at the mean of those that belong together.
 
     Args:
         groups: words along the axis.
         series: for each colour, the values of every group.
+        bars: bars up to the mean, for what begins at nought.
     """
     dress(axes, title, detail, "", what)
     width = 0.8 / max(len(series), 1)
@@ -119,16 +95,15 @@ def grouped_dots(
         places = np.arange(len(groups)) + (i - (len(series) - 1) / 2.0) * width
         color = CYCLE[i % len(CYCLE)]
         means = [float(np.nanmean(v)) if np.isfinite(v).any() else np.nan for v in parts]
-        axes.plot(places, means, ls="none", marker="_", ms=12, mew=2.2, color=color, label=word)
+        if bars:
+            axes.bar(places, means, width=0.9 * width, color=color, alpha=0.75, label=word, lw=0)
+        else:
+            axes.plot(places, means, ls="none", marker="_", ms=12, mew=2.2, color=color, label=word)
         for place, values in zip(places, parts, strict=True):
-            axes.plot(np.full(len(values), place), values, ".", color=color, ms=5, alpha=0.7)
+            axes.plot(np.full(len(values), place), values, ".", color=INK if bars else color, ms=4, alpha=0.6)
     if logarithmic:
         axes.set_yscale("log")
-    _slanted(axes, groups)
-
-
-def _slanted(axes: Axes, words: Sequence[str]) -> None:
-    axes.set_xticks(np.arange(len(words)), words, rotation=25, ha="right", rotation_mode="anchor", fontsize=SMALL)
+    axes.set_xticks(np.arange(len(groups)), groups, rotation=25, ha="right", rotation_mode="anchor", fontsize=SMALL)
 
 
 def nothing(axes: Axes, text: str) -> None:

@@ -22,7 +22,7 @@ from pydantic import ConfigDict, ValidationError
 from neuro_eq.atomic import replacing, write_text
 from neuro_eq.errors import FileError, SpecError
 from neuro_eq.experiments.machinery.catalogue import find
-from neuro_eq.experiments.machinery.experiment import SCALES, Configuration, Experiment, Outcome
+from neuro_eq.experiments.machinery.experiment import Configuration, Experiment, Outcome
 from neuro_eq.experiments.machinery.provenance import Provenance
 from neuro_eq.experiments.machinery.results import Cell, Results, Run
 from neuro_eq.frozen import Frozen
@@ -111,9 +111,7 @@ class Store:
         another scale count where this one has them, too.
         """
         rows: dict[str, list[Record]] = {}
-        planned = {
-            row.model_dump_json() for known in SCALES if known == scale for row in experiment.configurations(known)
-        }
+        planned = {row.model_dump_json() for row in Results(experiment, scale, ()).planned}
         for record in sorted(self.records(), key=lambda each: each.provenance.date):
             if find(record.experiment).name == experiment.name:
                 configuration = experiment.configuration(**record.configuration).model_dump_json()
@@ -146,7 +144,7 @@ def table(experiment: Experiment, scale: str, rows: Iterable[tuple[Mapping[str, 
     for entries, run in rows:
         configuration = experiment.configuration(**entries)
         cells.setdefault(configuration.model_dump_json(), (configuration, []))[1].append(run)
-    usual = [each.label for known in SCALES if known == scale for each in experiment.configurations(known)]
+    usual = [each.label for each in Results(experiment, scale, ()).planned]
     place = {label: i for i, label in reversed(list(enumerate(usual)))}
     ordered = sorted(cells.values(), key=lambda cell: (place.get(cell[0].label, len(usual)), cell[0].label))
     return Results(experiment, scale, tuple(Cell(configuration, tuple(runs)) for configuration, runs in ordered))

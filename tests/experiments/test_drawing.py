@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from neuro_eq.experiments.machinery.drawing import blank, courses, grouped_dots, line, side_by_side
+from neuro_eq.experiments.machinery.drawing import blank, courses, grouped, key, line, side_by_side
 from neuro_eq.experiments.machinery.provenance import Provenance
 from neuro_eq.experiments.machinery.results import Cell, Run
 
@@ -69,15 +69,23 @@ def test_a_run_that_ended_early_is_drawn_as_far_as_it_came():
 
 def test_dots_stand_beside_their_mean(axes):
     """And a place without a value has neither."""
-    grouped_dots(
-        axes, ["a", "b"], {"one": [np.array([1.0, 3.0]), np.zeros(0)], "two": [np.array([5.0])] * 2}, "", "", ""
-    )
+    series = {"one": [np.array([1.0, 3.0]), np.zeros(0)], "two": [np.array([5.0])] * 2}
+    grouped(axes, ["a", "b"], series, "", "", "")
     means = [(list(one.get_ydata()), one.get_label()) for one in axes.lines if one.get_marker() == "_"]
     np.testing.assert_array_equal([values for values, _ in means], [[2.0, np.nan], [5.0, 5.0]])
     assert [word for _, word in means] == ["one", "two"]
     dots = [list(one.get_ydata()) for one in axes.lines if one.get_marker() == "."]
     assert dots == [[1.0, 3.0], [], [5.0], [5.0]]
     assert [word.get_text() for word in axes.get_xticklabels()] == ["a", "b"]
+    grouped(axes, ["a", "b"], series, "", "", "", bars=True)
+    np.testing.assert_array_equal([bar.get_height() for bar in axes.patches], [2.0, np.nan, 5.0, 5.0])
+
+
+def test_a_legend_may_be_of_another_panel(axes):
+    line(axes, X, np.ones((1, 3)), "here", "#000000")
+    empty = blank(3.0, 3.0).subplots()
+    key(empty, of=axes)
+    assert [word.get_text() for word in empty.get_legend().get_texts()] == ["here"]
 
 
 def test_one_run_has_no_band(axes):
